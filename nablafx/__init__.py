@@ -1,0 +1,1 @@
+"""nablafx learns the sound of audio gear from dry and wet recordings."""

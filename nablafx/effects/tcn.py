@@ -1,0 +1,71 @@
+"""Temporal convolutional network (Steinmetz and Reiss 2022, arXiv 2102.06200)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from nablafx.effects.stack import ConditioningRecipe, ConvBlock, StackedEffect, dilations, widths
+from nablafx.layers.activation import ActType, OutputActivation, make_activation
+from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.layers.residual import ChannelScale
+
+
+class TCN(StackedEffect):
+    """Dilated causal convolutions: block = act(conditioning(conv(h))) + w h; then a 1x1 convolution and tanh.
+
+    The defaults are TCN-45-S: 5 blocks, K = 7, dilations 1, 4, 16, 64, 256.
+    """
+
+    def __init__(
+        self,
+        num_controls: int = 0,
+        num_blocks: int = 5,
+        kernel_size: int = 7,
+        dilation_growth: int = 4,
+        channel_width: int = 16,
+        channel_growth: int = 1,
+        stack_size: int = 12,
+        act_type: ActType = "tanh",
+        residual: bool = True,
+        direct_path: bool = False,
+        output_activation: OutputActivation = "tanh",
+        conditioning: ConditioningRecipe | None = None,
+    ) -> None:
+        """
+        Args:
+            num_controls: controls of the device; supplied by the data.
+            num_blocks: blocks; block n has dilation dilation_growth^(n mod stack_size).
+            channel_growth: factor of the width from block to block.
+            direct_path: add a learned gain times the input before the output activation.
+            conditioning: recipe, e.g. the class TFiLM.
+        """
+        super().__init__(conditioning, num_controls, direct_path, output_activation)
+        channels = widths(num_blocks, channel_width, channel_growth)
+        for n, dilation in enumerate(dilations(num_blocks, dilation_growth, stack_size)):
+            conv = CausalConv1d(channels[n], channels[n + 1], kernel_size, dilation)
+            modulation = self.conditioning.modulation(channels[n + 1])
+            self.blocks.append(TCNBlock(conv, modulation, act_type, residual))
+        self.mix = nn.Conv1d(channels[-1], 1, 1)
+
+    @property
+    def receptive_field(self) -> int:
+        """1 + Σ (K - 1) dilation: of the convolutions; a time-varying conditioning remembers longer."""
+        return 1 + sum(block.conv.context_length for block in self.blocks)
+
+    def read_out(self, h: Tensor) -> Tensor:
+        return self.mix(h)
+
+
+class TCNBlock(ConvBlock):
+    """act(conditioning(conv(h))) + w h, both terms at the same sample."""
+
+    def __init__(self, conv: CausalConv1d, modulation: nn.Module, act_type: ActType, residual: bool) -> None:
+        super().__init__(conv, modulation)
+        self.act = make_activation(act_type, conv.out_channels)
+        self.residual = ChannelScale(conv.in_channels, conv.out_channels) if residual else None
+
+    def finish(self, z: Tensor, h: Any) -> Tensor:
+        z = self.act(z)
+        return z if self.residual is None else self.residual(h, z)

@@ -1,0 +1,27 @@
+"""The residual path of the convolution and state-space blocks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelScale(nn.Module):
+    """A bias-free 1x1 convolution with one input channel per group: out channel o is w_o times channel o // (out / in)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.repeats, remainder = divmod(out_channels, in_channels)
+        if remainder:
+            raise ValueError(
+                f"{type(self).__name__}: {out_channels} output channels are not a multiple of "
+                f"{in_channels} input channels; use a whole-number channel_growth"
+            )
+        # a grouped 1x1 convolution has a fan-in of one, for which torch's default is U(-1, 1)
+        self.weight = nn.Parameter(torch.empty(out_channels, 1).uniform_(-1, 1))
+
+    def forward(self, x: Tensor, added: Tensor) -> Tensor:
+        """x (B, in, T), added (B, out, T) -> added + w x, (B, out, T)."""
+        if self.repeats > 1 and x.shape[1] > 1:
+            x = x.repeat_interleave(self.repeats, dim=1)
+        return torch.addcmul(added, x, self.weight)

@@ -1,0 +1,176 @@
+"""The contract, held against every effect with every conditioning."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
+
+from .cases import CASES, EFFECTS, NUM_CONTROLS, build, controls_for
+
+CUTS = {1: 140, 7: 300, 127: 400, 128: 400, 129: 400, 4800: 5000}
+MIXED = [1, 7, 127, 128, 129, 4800, 1]
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def model(request):
+    return build(*request.param)
+
+
+def pieces_of(model, length: int, size: int) -> list[int]:
+    size = -(-size // model.frame_size) * model.frame_size
+    return [min(size, length - start) for start in range(0, length, size)]
+
+
+def run(model, x, controls, sizes):
+    state, outputs = None, []
+    for piece in x.split(sizes, dim=-1):
+        y, state = model(piece, controls, state)
+        outputs.append(y)
+    return torch.cat(outputs, dim=-1), state
+
+
+def gradients(model, y, weights):
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    grads = torch.autograd.grad((y * weights).sum(), parameters, allow_unused=True)
+    return {n: g for n, g in zip(names, grads, strict=True) if g is not None}
+
+
+def assert_law(model, length, sizes, tolerance=1e-9):
+    dtype = next(model.parameters()).dtype
+    x = torch.randn(2, 1, length, dtype=dtype) * 0.5
+    controls, weights = controls_for(model, 2), torch.randn(2, 1, length, dtype=dtype) / length
+    whole, whole_state = run(model, x, controls, [length])
+    pieces, pieces_state = run(model, x, controls, sizes)
+    torch.testing.assert_close(pieces, whole, rtol=tolerance, atol=tolerance)
+    expected, found = gradients(model, whole, weights), gradients(model, pieces, weights)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        scale = value.abs().max().clamp_min(1e-3)
+        assert (found[name] - value).abs().max() <= 10 * tolerance * scale, name
+    for a, b in zip(pytree.tree_leaves(whole_state), pytree.tree_leaves(pieces_state), strict=True):
+        torch.testing.assert_close(a, b, rtol=10 * tolerance, atol=10 * tolerance)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_law_of_cuts(model, training):
+    model.train(training)
+    for size, length in CUTS.items():
+        assert_law(model, length, pieces_of(model, length, size))
+    mixed = [-(-size // model.frame_size) * model.frame_size for size in MIXED]
+    assert_law(model, sum(mixed), mixed)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_law_of_cuts_in_float32(name):
+    model = build(*CASES[name], dtype=torch.float32).eval()
+    x, controls = torch.randn(2, 1, 5000) * 0.5, controls_for(model, 2)
+    whole, _ = model(x, controls)
+    pieces, _ = run(model, x, controls, pieces_of(model, 5000, 1280))
+    torch.testing.assert_close(pieces, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("zeros", [1, 50, 3000])
+def test_no_state_is_silence_for_ever(name, zeros):
+    """Also for what is not asked to: with controls held, every conditioning settles, and so does the net."""
+    model = build(*CASES[name])
+    # blocks are counted from the first sample of the stream: silence of whole blocks leaves the grid where it was
+    grid = 128 if "latency" in name or "lookahead" in name else 1
+    zeros = -(-zeros // grid) * grid
+    x, controls = torch.randn(2, 1, 700, dtype=torch.float64), controls_for(model, 2)
+    alone, _ = model(x, controls)
+    after_silence, _ = model(torch.nn.functional.pad(x, (zeros, 0)), controls)
+    torch.testing.assert_close(after_silence[..., zeros:], alone, rtol=1e-8, atol=1e-8)
+
+
+def test_silence_in_a_constant_out(model):
+    y, _ = model(torch.zeros(1, 1, 600, dtype=torch.float64), controls_for(model, 1))
+    torch.testing.assert_close(y, y[..., :1].expand_as(y), rtol=0, atol=1e-9)
+
+
+def test_causality(model):
+    n = 301
+    x, controls = torch.randn(1, 1, 700, dtype=torch.float64), controls_for(model, 1)
+    changed = x.clone()
+    changed[..., n:] += 1
+    with torch.no_grad():
+        before, after = model(x, controls)[0], model(changed, controls)[0]
+    start = n // model.frame_size * model.frame_size
+    torch.testing.assert_close(after[..., :start], before[..., :start], rtol=0, atol=0)
+    assert not torch.equal(after[..., n], before[..., n])
+
+
+def test_state_is_a_tree_of_tensors_with_the_batch_first(model):
+    _, state = model(torch.randn(3, 1, 256, dtype=torch.float64), controls_for(model, 3))
+    for leaf in pytree.tree_leaves(state):
+        assert isinstance(leaf, torch.Tensor)
+        assert leaf.shape[0] == 3
+
+
+def test_items_of_a_batch_do_not_hear_each_other(model):
+    x, controls = torch.randn(3, 1, 400, dtype=torch.float64), controls_for(model, 3)
+    together, _ = model(x, controls)
+    for n in range(3):
+        alone, _ = model(x[n : n + 1], None if controls is None else controls[n : n + 1])
+        torch.testing.assert_close(together[n : n + 1], alone, rtol=1e-9, atol=1e-9)
+
+
+def test_wrong_input_is_told(model):
+    name = type(model).__name__
+    x = torch.randn(2, 1, 256, dtype=torch.float64)
+    for bad in (x[0], x.expand(-1, 2, -1), x[..., :0], x.long()):
+        with pytest.raises(ValueError, match=rf"{name}: x must be audio of shape \(batch, 1, samples\), got"):
+            model(bad, controls_for(model, 2))
+    wrong = torch.rand(2, NUM_CONTROLS + 1, dtype=torch.float64)
+    with pytest.raises(ValueError, match=rf"{name}: .*controls"):
+        model(x, wrong)
+    if model.num_controls:
+        with pytest.raises(ValueError, match="controls must have shape"):
+            model(x)
+
+
+def test_lookahead_refuses_to_go_on_inside_a_block(model):
+    x, controls = torch.randn(1, 1, 200, dtype=torch.float64), controls_for(model, 1)
+    _, state = model(x, controls)
+    if model.frame_size == 1:
+        model(x, controls, state)
+    else:
+        with pytest.raises(ValueError, match=f"cut at multiples of {model.frame_size} samples"):
+            model(x, controls, state)
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_controls_without_conditioning_are_refused(effect):
+    with pytest.raises(ValueError, match="has 2 controls, and the effect .* takes none"):
+        effect(num_controls=2)
+
+
+@pytest.mark.parametrize("effect", [effect for effect in EFFECTS if effect().receptive_field])
+def test_silence_costs_no_padding(effect):
+    """Twice the audio is twice the work: nothing is spent on a past as long as the receptive field."""
+    model = effect(kernel_size=13, dilation_growth=10)
+    assert model.receptive_field > 2.7 * 48_000
+    work = []
+    for length in (2048, 4096):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(torch.randn(1, 1, length))
+        work.append(counter.get_total_flops())
+    assert work[1] == pytest.approx(2 * work[0], rel=0.02)
+
+
+def test_training_step(model):
+    """One optimizer step changes every parameter that can matter, and absorbing statistics keeps the output finite."""
+    model.train()
+    x, controls = torch.randn(2, 1, 512, dtype=torch.float64), controls_for(model, 2)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    y, state = model(x, controls)
+    (y - torch.tanh(3 * x)).square().mean().backward()
+    optimizer.step()
+    model.absorb(state)
+    still = [n for n, p in model.named_parameters() if torch.equal(p, before[n])]
+    unused = [n for n, p in model.named_parameters() if p.grad is None]
+    assert set(still) <= set(unused)
+    assert model(x, controls)[0].isfinite().all()
