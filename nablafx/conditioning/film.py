@@ -16,8 +16,8 @@ from nablafx.layers.running_norm import RunningNorm
 class FiLM(Conditioning):
     """Controls -> MLP shared by the net; per layer a linear map to (γ, β), y = γ norm(x) + β.
 
-    The published net normalises by the statistics of the batch in training and by their running mean in evaluation; here
-    it is the running mean in both (see :class:`RunningNorm`).
+    The published net normalises by the statistics of the batch in training and by their running mean in evaluation;
+    here it is the running mean in both (see :class:`RunningNorm`).
     """
 
     def __init__(self, num_controls: int, hidden_size: int = 32, num_features: int = 32) -> None:

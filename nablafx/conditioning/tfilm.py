@@ -1,4 +1,4 @@
-"""Temporal FiLM: each layer's own recurrent net makes a scale and a shift per block (Birnbaum et al. 2019, arXiv 1909.06628)."""
+"""Temporal FiLM: each layer's own recurrent net makes a scale and a shift per block (arXiv 1909.06628)."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ class TFiLM(PerLayerConditioning):
     """Per layer: max-pool(features) ⊕ controls -> LSTM with 2 C outputs = (γ, β)."""
 
     def modulation(self, num_features: int) -> Modulation:
-        listener = BlockLSTM(
-            num_features, 2 * num_features, self.num_controls, self.block_size, self.lookahead
-        )
+        listener = BlockLSTM(num_features, 2 * num_features, self.num_controls, self.block_size, self.lookahead)
         return BlockModulation(listener, nn.Identity())
 
 

@@ -1,4 +1,4 @@
-"""Time-varying FiLM: one recurrent net, listening to the input, steers all layers (Comunità et al. 2023, arXiv 2211.00497)."""
+"""Time-varying FiLM: one recurrent net, listening to the input, steers all layers (arXiv 2211.00497)."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ One channel h with N complex states obeys
     s[t] = z s[t-1] + g u[t],    y[t] = 2 Re(Σ_n c_n s_n[t]) + d u[t],    z = exp(A dt), g = (z - 1) / A
 
 (zero-order hold of the continuous system s' = A s + u; Gupta et al. 2022, arXiv 2203.14343, and Gu et al. 2022,
-arXiv 2206.11893). A system is given by :class:`Diagonal`. Its numbers are kept in float64: the angle of z**l grows with l,
-and float32 would be wrong by degrees after a second of audio; the tensors they make are tiny.
+arXiv 2206.11893). A system is given by :class:`Diagonal`. Its numbers are kept in float64: the angle of z**l grows with
+l, and float32 would be wrong by degrees after a second of audio; the tensors they make are tiny.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def discretize(A: Tensor, dt: Tensor, readout: Tensor, direct: Tensor) -> Diagon
 def kernel(system: Diagonal, length: int) -> Tensor:
     """Impulse response of each channel, (H, length) float64.
 
-    K[l] = 2 Re Σ_n c_n g_n z_n^l + d δ[l]. With l = a m + b the powers factor into z^(a m) z^b, so one matrix product of
-    (length / m, N) by (N, m) replaces the (H, N, length) tensor of all powers.
+    K[l] = 2 Re Σ_n c_n g_n z_n^l + d δ[l]. With l = a m + b the powers factor into z^(a m) z^b, so one matrix product
+    of (length / m, N) by (N, m) replaces the (H, N, length) tensor of all powers.
     """
     m = max(1, round(length**0.5))
     rows = -(-length // m)
@@ -81,8 +81,9 @@ def steady_state(u: Tensor, system: Diagonal) -> Tensor:
 def scan(u: Tensor, system: Diagonal, state: Tensor, block: int | None = None) -> tuple[Tensor, Tensor]:
     """Run the system over u (B, H, T) from state (B, H, N) complex: y (B, H, T) and the state after the last sample.
 
-    Blocks of `block` samples (64, or 4 N where that is more: fastest as measured) are convolved with the first `block` values of the impulse response, and states carry what
-    lies before them. All of it is matrix products, exact for any T, and the largest tensor is about the size of u.
+    Blocks of `block` samples (64, or 4 N where that is more: fastest as measured) are convolved with the first
+    `block` values of the impulse response, and states carry what lies before them. All of it is matrix products,
+    exact for any T, and the largest tensor is about the size of u.
     """
     block = block or max(64, 4 * system.log_z.shape[-1])
     whole = u.shape[-1] // block * block

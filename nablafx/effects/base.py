@@ -14,9 +14,9 @@ State = Any
 class Effect(nn.Module):
     """A causal, learnable map from dry to wet audio.
 
-    `y, state = effect(x, controls, state)`: cut x anywhere (on multiples of `frame_size`), and the pieces give what the
-    whole gives, outputs and gradients, in training and evaluation. State None: it has heard silence for ever, with the
-    controls as they are. The state is a tree of tensors whose first dimension is the batch.
+    `y, state = effect(x, controls, state)`: cut x anywhere (on multiples of `frame_size`), and the pieces give what
+    the whole gives, outputs and gradients, in training and evaluation. State None: it has heard silence for ever,
+    with the controls as they are. The state is a tree of tensors whose first dimension is the batch.
 
     Subclasses write `rest` and `process`.
 
@@ -68,15 +68,13 @@ class Effect(nn.Module):
         return state
 
     def parameter_options(self) -> dict[str, dict[str, float]]:
-        """Optimizer options (`lr`, `lr_multiplier`, `weight_decay`) that parameters need, by name or prefix of names."""
+        """Optimizer options (lr, lr_multiplier, weight_decay) that parameters need, by the start of their names."""
         return {}
 
     def _check(self, x: Tensor, controls: Tensor | None) -> None:
         name = type(self).__name__
         if x.dim() != 3 or x.shape[1] != 1 or x.shape[-1] < 1 or not x.is_floating_point():
-            raise ValueError(
-                f"{name}: x must be audio of shape (batch, 1, samples), got {tuple(x.shape)} of {x.dtype}"
-            )
+            raise ValueError(f"{name}: x must be audio of shape (batch, 1, samples), got {tuple(x.shape)} of {x.dtype}")
         given = None if controls is None else tuple(controls.shape)
         needed = (x.shape[0], self.num_controls) if self.num_controls else None
         if given == needed:

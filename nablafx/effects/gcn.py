@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nablafx.effects.stack import ConditioningRecipe, ConvBlock, StackedEffect, dilations, widths
+from nablafx.conditioning import Modulation
+from nablafx.effects.stack import ConditioningRecipe, ConvBlock, ConvStack, dilations, widths
 from nablafx.layers.activation import OutputActivation
 from nablafx.layers.causal_conv import CausalConv1d
 
 
-class GCN(StackedEffect):
+class GCN(ConvStack):
     """Dilated causal convolutions with gates; the output hears the gated features of every block.
 
     z = tanh(first half) sigmoid(second half) of conditioning(conv(h)); h <- mix(z) + h; y = Σ_blocks w z + b. The last
@@ -38,20 +39,15 @@ class GCN(StackedEffect):
         """Arguments as for :class:`nablafx.effects.tcn.TCN`."""
         super().__init__(conditioning, num_controls, direct_path, output_activation)
         channels = widths(num_blocks, channel_width, channel_growth)
+        # the read-outs of the blocks are slices of one 1x1 convolution over all of them, and start like it
+        bound = sum(channels[1:]) ** -0.5
         for n, dilation in enumerate(dilations(num_blocks, dilation_growth, stack_size)):
             conv = CausalConv1d(channels[n], 2 * channels[n + 1], kernel_size, dilation)
             modulation = self.conditioning.modulation(2 * channels[n + 1])
-            self.blocks.append(GCNBlock(conv, modulation, residual))
-        # the read-outs of the blocks are slices of one 1x1 convolution over all of them, and start like it
-        bound = sum(channels[1:]) ** -0.5
-        for block in self.blocks:
+            block = GCNBlock(conv, modulation, residual)
             nn.init.uniform_(block.skip.weight, -bound, bound)
+            self.blocks.append(block)
         self.bias = nn.Parameter(torch.empty(()).uniform_(-bound, bound))
-
-    @property
-    def receptive_field(self) -> int:
-        """1 + Σ (K - 1) dilation: of the convolutions; a time-varying conditioning remembers longer."""
-        return 1 + sum(block.conv.context_length for block in self.blocks)
 
     def read_in(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, self.bias
@@ -63,7 +59,7 @@ class GCN(StackedEffect):
 class GCNBlock(ConvBlock):
     """Gate, 1x1 mix with the identity beside it, and this block's part of the output."""
 
-    def __init__(self, conv: CausalConv1d, modulation: nn.Module, residual: bool) -> None:
+    def __init__(self, conv: CausalConv1d, modulation: Modulation, residual: bool) -> None:
         super().__init__(conv, modulation)
         width = conv.out_channels // 2
         self.residual = residual

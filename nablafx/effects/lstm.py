@@ -41,8 +41,8 @@ class LSTM(Effect):
         self.conditioning = build_conditioning(conditioning, num_controls, type(self).__name__)
         if conditioning is not None and not self.conditioning.num_features:
             raise ValueError(
-                f"LSTM: {type(self.conditioning).__name__} modulates layers and has nothing to append to an LSTM's input; "
-                "use FixedConditioning (-c cfg/model/with/fixed.yaml) or TVFiLM (-c cfg/model/with/tvcond.yaml)"
+                f"LSTM: {type(self.conditioning).__name__} modulates layers and has nothing to append to an LSTM's "
+                "input; use FixedConditioning (-c cfg/model/with/fixed.yaml) or TVFiLM (-c cfg/model/with/tvcond.yaml)"
             )
         self.num_controls = self.conditioning.num_controls
         self.frame_size = self.conditioning.frame_size

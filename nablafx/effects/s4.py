@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nablafx.conditioning import Modulation
 from nablafx.effects.stack import Block, ConditioningRecipe, StackedEffect
 from nablafx.layers.activation import ActType, OutputActivation, make_activation
 from nablafx.layers.diagonal_ssm import DiagonalSSM
@@ -63,7 +64,7 @@ class S4Block(Block):
     """act(conditioning(ssm(act(linear(h))))) + w h. State: the SSM's and the modulation's."""
 
     def __init__(
-        self, channels: int, num_states: int, modulation: nn.Module, act_type: ActType, residual: bool
+        self, channels: int, num_states: int, modulation: Modulation, act_type: ActType, residual: bool
     ) -> None:
         super().__init__()
         self.linear = nn.Conv1d(channels, channels, 1)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from nablafx.conditioning import Conditioning, Unconditioned
+from nablafx.conditioning import Conditioning, Modulation, Unconditioned
 from nablafx.effects.base import Effect, State, UnheardControlsError
 from nablafx.layers.activation import OutputActivation, make_output_activation
+from nablafx.layers.causal_conv import CausalConv1d
 
 ConditioningRecipe = Callable[[int], Conditioning]
 
@@ -61,6 +62,11 @@ class StackedEffect(Effect):
         self.direct_gain = nn.Parameter(torch.zeros(())) if direct_path else None
         self.output_activation = make_output_activation(output)
 
+    @property
+    def stack(self) -> list[Block]:
+        """The blocks, by their type."""
+        return cast(list[Block], list(self.blocks))
+
     def read_in(self, x: Tensor) -> Any:
         return x
 
@@ -71,7 +77,7 @@ class StackedEffect(Effect):
         cond, shared = self.conditioning.encode(x, controls, state["conditioning"])
         h = self.read_in(x)
         states = []
-        for block, block_state in zip(self.blocks, state["blocks"], strict=True):
+        for block, block_state in zip(self.stack, state["blocks"], strict=True):
             h, block_state = block(h, cond, block_state)
             states.append(block_state)
         y = self.read_out(h)
@@ -83,13 +89,13 @@ class StackedEffect(Effect):
         cond, shared = self.conditioning.rest(x, controls)
         h = self.read_in(x)
         states = []
-        for block in self.blocks:
+        for block in self.stack:
             h, state = block.rest(h, cond)
             states.append(state)
         return {"conditioning": shared, "blocks": states}
 
     def absorb(self, state: State) -> State:
-        blocks = [block.absorb(s) for block, s in zip(self.blocks, state["blocks"], strict=True)]
+        blocks = [block.absorb(s) for block, s in zip(self.stack, state["blocks"], strict=True)]
         return {"conditioning": state["conditioning"], "blocks": blocks}
 
 
@@ -99,7 +105,7 @@ class ConvBlock(Block):
     State: the convolution's context and the modulation's state.
     """
 
-    def __init__(self, conv: nn.Module, modulation: nn.Module) -> None:
+    def __init__(self, conv: CausalConv1d, modulation: Modulation) -> None:
         super().__init__()
         self.conv = conv
         self.modulation = modulation
@@ -124,6 +130,15 @@ class ConvBlock(Block):
     def finish(self, z: Tensor, h: Any) -> Any:
         """From the modulated convolution z and the block's input h to its output."""
         raise NotImplementedError
+
+
+class ConvStack(StackedEffect):
+    """A stack of convolution blocks."""
+
+    @property
+    def receptive_field(self) -> int:
+        """1 + Σ (K - 1) dilation: of the convolutions; a time-varying conditioning remembers longer."""
+        return 1 + sum(block.conv.context_length for block in cast(list[ConvBlock], self.stack))
 
 
 def dilations(num_blocks: int, growth: int, stack_size: int) -> list[int]:

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nablafx.effects.stack import ConditioningRecipe, ConvBlock, StackedEffect, dilations, widths
+from nablafx.conditioning import Modulation
+from nablafx.effects.stack import ConditioningRecipe, ConvBlock, ConvStack, dilations, widths
 from nablafx.layers.activation import ActType, OutputActivation, make_activation
 from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.residual import ChannelScale
 
 
-class TCN(StackedEffect):
+class TCN(ConvStack):
     """Dilated causal convolutions: block = act(conditioning(conv(h))) + w h; then a 1x1 convolution and tanh.
 
     The defaults are TCN-45-S: 5 blocks, K = 7, dilations 1, 4, 16, 64, 256.
@@ -49,11 +50,6 @@ class TCN(StackedEffect):
             self.blocks.append(TCNBlock(conv, modulation, act_type, residual))
         self.mix = nn.Conv1d(channels[-1], 1, 1)
 
-    @property
-    def receptive_field(self) -> int:
-        """1 + Σ (K - 1) dilation: of the convolutions; a time-varying conditioning remembers longer."""
-        return 1 + sum(block.conv.context_length for block in self.blocks)
-
     def read_out(self, h: Tensor) -> Tensor:
         return self.mix(h)
 
@@ -61,7 +57,7 @@ class TCN(StackedEffect):
 class TCNBlock(ConvBlock):
     """act(conditioning(conv(h))) + w h, both terms at the same sample."""
 
-    def __init__(self, conv: CausalConv1d, modulation: nn.Module, act_type: ActType, residual: bool) -> None:
+    def __init__(self, conv: CausalConv1d, modulation: Modulation, act_type: ActType, residual: bool) -> None:
         super().__init__(conv, modulation)
         self.act = make_activation(act_type, conv.out_channels)
         self.residual = ChannelScale(conv.in_channels, conv.out_channels) if residual else None

@@ -15,9 +15,9 @@ State = tuple[Tensor, Tensor, Tensor]
 class BlockLSTM(nn.Module):
     """max-pool over `block_size` samples ⊕ controls -> LSTM, its output held over the block.
 
-    Blocks are counted from the first sample of the stream. With `lookahead` (as published) block n is governed by what the
-    LSTM made of blocks up to n itself, so a block must be whole before its first sample can leave. Without, by blocks up to
-    n - 1: no latency, and cuts may fall anywhere.
+    Blocks are counted from the first sample of the stream. With `lookahead` (as published) block n is governed by what
+    the LSTM made of blocks up to n itself, so a block must be whole before its first sample can leave. Without, by
+    blocks up to n - 1: no latency, and cuts may fall anywhere.
 
     State: the samples of the unfinished block (B, C, 0 to block_size - 1), and the LSTM's (h, c).
     """
@@ -61,14 +61,12 @@ class BlockLSTM(nn.Module):
         out, (h, c) = self.lstm.rest(self._features(x, controls).squeeze(1))
         return Held(out.unsqueeze(-1)), (x[..., :0].expand(out.shape[0], -1, -1), h, c)
 
-    def _with_lookahead(
-        self, x: Tensor, controls: Tensor | None, pending: Tensor, state: tuple[Tensor, Tensor]
-    ):
+    def _with_lookahead(self, x: Tensor, controls: Tensor | None, pending: Tensor, state: tuple[Tensor, Tensor]):
         if pending.shape[-1]:
             raise ValueError(
                 f"BlockLSTM with lookahead: the input so far ended {pending.shape[-1]} samples into a block of "
-                f"{self.block_size}, and that block has already been heard; cut at multiples of {self.block_size} samples, "
-                "or build the model with lookahead: false"
+                f"{self.block_size}, and that block has already been heard; cut at multiples of {self.block_size} "
+                "samples, or build the model with lookahead: false"
             )
         values, (h, c) = self._run(F.max_pool1d(x, self.block_size, ceil_mode=True), controls, state)
         unfinished = x[..., x.shape[-1] // self.block_size * self.block_size :]

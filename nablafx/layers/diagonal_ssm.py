@@ -11,7 +11,7 @@ from nablafx.dsp import ssm
 
 
 class DiagonalSSM(nn.Module):
-    """H independent systems of N complex states, A = -exp(log_A_real) + i A_imag, step exp(log_dt) (S4D; arXiv 2206.11893).
+    """H independent systems of N complex states, A = -exp(log_A_real) + i A_imag, step exp(log_dt) (arXiv 2206.11893).
 
     State: (B, H, N, 2), real and imaginary part.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from torch import nn
 
@@ -12,6 +13,6 @@ class MLP(nn.Sequential):
 
     def __init__(self, *sizes: int, activation: Callable[[], nn.Module] = nn.ReLU) -> None:
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), activation()]
         super().__init__(*layers)

@@ -75,9 +75,7 @@ def _evaluate(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     return _joined([_polynomial(p, numerator).div_(_polynomial(p.abs(), weights)) for p in _pieces(x)], x)
 
 
-def _gradients(
-    x: Tensor, grad: Tensor, numerator: Tensor, denominator: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _gradients(x: Tensor, grad: Tensor, numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """grad times the three derivatives, summed over x for the coefficients."""
     magnitude, weights = x.abs(), _with_one(denominator)
     q = _polynomial(magnitude, weights)

@@ -34,14 +34,12 @@ class Recurrent(nn.LSTM):
     def rest(self, x: Tensor) -> tuple[Tensor, State]:
         """Output (B, hidden_size) and state after the constant input x (B, input_size) held for ever.
 
-        Found layer by layer as the fixed point of the recurrence. Where a layer has none that attracts (it may oscillate
-        for ever), the nearest point found is taken: a valid state, like any other.
+        Found layer by layer as the fixed point of the recurrence. Where a layer has none that attracts (it may
+        oscillate for ever), the nearest point found is taken: a valid state, like any other.
         """
         states = []
         for layer in range(self.num_layers):
-            weights = [
-                getattr(self, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            ]
+            weights = [getattr(self, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
             w_ih, w_hh, b_ih, b_hh = weights
             x, c = _fixed_point(x @ w_ih.T + b_ih + b_hh, w_hh)
             states.append((x, c))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ChannelScale(nn.Module):
-    """A bias-free 1x1 convolution with one input channel per group: out channel o is w_o times channel o // (out / in)."""
+    """A bias-free 1x1 convolution with one input channel per group: output o is w_o times input o // (out / in)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -13,9 +13,9 @@ _MOMENTUM = 0.1
 class RunningNorm(nn.Module):
     """(x - mean) / sqrt(var + eps) per channel, by running statistics also in training; no affine part.
 
-    Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) trains a net that sees its whole batch at once, future
-    included, and evaluates another. Here a forward pass only gathers the sums of what it saw, into the state, and
-    `absorb` moves the statistics between optimizer steps: cutting the input changes nothing.
+    Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) trains a net that sees its whole batch at once,
+    future included, and evaluates another. Here a forward pass only gathers the sums of what it saw, into the state,
+    and `absorb` moves the statistics between optimizer steps: cutting the input changes nothing.
 
     State: per item the count (B, 1), sum (B, C) and sum of squares (B, C) since the last `absorb`.
     """

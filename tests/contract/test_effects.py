@@ -143,7 +143,7 @@ def test_lookahead_refuses_to_go_on_inside_a_block(model):
 
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_controls_without_conditioning_are_refused(effect):
-    with pytest.raises(ValueError, match="has 2 controls, and the effect .* takes none"):
+    with pytest.raises(ValueError, match=r"has 2 controls, and the effect .* takes none"):
         effect(num_controls=2)
 
 

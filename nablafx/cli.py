@@ -1,0 +1,80 @@
+"""The command line: a table of commands, each of which imports what it needs only when it is called.
+
+The first screen must not wait for torch: this file imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib.metadata import version
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """What a command says of itself, and the function that runs it with the words after its name."""
+
+    summary: str
+    run: Callable[[str, list[str]], None]
+
+
+def _lightning(name: str, words: list[str]) -> None:
+    from nablafx.training.command import run
+
+    run(name, words)
+
+
+COMMANDS = {
+    "fit": Command("train a model on a data set", _lightning),
+    "validate": Command("losses and metrics of a trained model on the held-out part of the training audio", _lightning),
+    "test": Command("metrics of a trained model on the test audio: a table, metrics.csv and pictures", _lightning),
+    "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run `nablafx WORDS`; returns the exit status: 0, 1 for a mistake that the message explains, 2 for misuse."""
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if words[0] == "--version":
+        print(f"nablafx {version('nablafx')}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, 1, 0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+        print(f"nablafx: there is no command {name!r}; {hint}", file=sys.stderr)
+        return 2
+    from nablafx.errors import UserError
+
+    try:
+        COMMANDS[name].run(name, rest)
+    except UserError as mistake:
+        print(f"nablafx {name}: {mistake}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"nablafx {name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "nablafx learns the sound of audio gear from dry and wet recordings.",
+            "",
+            "usage: nablafx COMMAND [-c FILE.yaml]... [--KEY VALUE]...",
+            "",
+            *lines,
+            "",
+            "  nablafx fit -c cfg/data/demo-ts9.yaml -c cfg/model/lstm/32.yaml -c cfg/trainer/tbptt.yaml",
+            "  nablafx test -c logs/demo-ts9/lstm-32/tbptt/version_0/config.yaml",
+            "",
+            "nablafx COMMAND --help tells every option; --version this version.",
+        ]
+    )

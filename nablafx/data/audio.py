@@ -1,0 +1,124 @@
+"""Reading audio: any stretch of a file, one channel of it, at the data set's sample rate."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+_BLOCK = 1 << 18  # frames read at once where a whole file passes through: 1 MB a channel
+
+
+class Track(NamedTuple):
+    """One channel of an audio file, `frames` samples long, at the data set's sample rate."""
+
+    path: Path
+    channel: int
+    frames: int
+
+
+def choose_channel(channels: int, channel: str | int | None) -> int:
+    """Index of the wanted channel; a mono file has only one and gives it whatever is asked.
+
+    Raises ValueError (a line for the report) when a multi-channel file is met without a choice or lacks the
+    channel.
+    """
+    if channels == 1:
+        return 0
+    if channel is None:
+        raise ValueError(f"has {channels} channels, and one is modelled: name it (`channel: left`, `channel: 1`)")
+    index = {"left": 0, "right": 1}[channel] if isinstance(channel, str) else channel
+    if not 0 <= index < channels:
+        raise ValueError(f"has {channels} channels, and channel {channel} is asked: give one from 0 to {channels - 1}")
+    return index
+
+
+def read(path: Path, channel: int, start: int, stop: int) -> np.ndarray:
+    """Samples start to stop (float32, full scale is 1) of one channel."""
+    with soundfile.SoundFile(path) as file:
+        file.seek(start)
+        return file.read(stop - start, dtype="float32", always_2d=True)[:, channel]
+
+
+def blocks(path: Path, channel: int, size: int) -> Iterator[np.ndarray]:
+    """One channel of a file, float32, in blocks of `size` samples, so that its length costs no memory."""
+    with soundfile.SoundFile(path) as file:
+        for block in file.blocks(size, dtype="float32", always_2d=True):
+            yield block[:, channel]
+
+
+def track(path: Path, channel: int, sample_rate: int) -> Track:
+    """The track of a checked file, resampled to `sample_rate` (Hz) once where its own rate differs."""
+    info = soundfile.info(path)
+    if info.samplerate == sample_rate:
+        return Track(path, channel, info.frames)
+    copy = resampled(path, sample_rate)
+    return Track(copy, channel, soundfile.info(copy).frames)
+
+
+def resampled(path: Path, sample_rate: int) -> Path:
+    """A copy of a file at another rate, made on the first call and kept below ~/.cache (or $XDG_CACHE_HOME).
+
+    The copy is named after the file's path, size, time and the rate, so an edited file is resampled anew; it
+    appears under its name only when it is whole, so a stopped run and parallel runs leave nothing
+    half-written.
+    """
+    stat = path.stat()
+    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{sample_rate}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nablafx" / "resampled"
+    copy = cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.wav"
+    if not copy.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(suffix=".part", dir=cache)
+        os.close(handle)
+        try:
+            _resample(path, Path(name), sample_rate)
+            os.replace(name, copy)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+    return copy
+
+
+def _resample(path: Path, target: Path, sample_rate: int) -> None:
+    import soxr  # loaded only where a rate differs
+
+    with soundfile.SoundFile(path) as source:
+        stream = soxr.ResampleStream(source.samplerate, sample_rate, source.channels, quality="VHQ")
+        with soundfile.SoundFile(target, "w", sample_rate, source.channels, subtype="FLOAT", format="WAV") as sink:
+            while len(block := source.read(_BLOCK, dtype="float32", always_2d=True)):
+                sink.write(stream.resample_chunk(block, last=source.tell() == source.frames))
+
+
+class FileStore:
+    """Audio read from its file each time: constant memory, at some milliseconds an item."""
+
+    def span(self, track: Track, start: int, stop: int) -> Tensor:
+        """Samples start to stop of a track, (stop - start,)."""
+        return torch.from_numpy(np.ascontiguousarray(read(track.path, track.channel, start, stop)))
+
+
+class MemoryStore:
+    """Audio held in memory, on the CPU or on an accelerator, and sliced there."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._audio: dict[Track, Tensor] = {}
+
+    def load(self, track: Track) -> None:
+        """Read a whole track, once."""
+        if track not in self._audio:
+            self._audio[track] = FileStore().span(track, 0, track.frames).to(self.device)
+
+    def span(self, track: Track, start: int, stop: int) -> Tensor:
+        """Samples start to stop of a loaded track, (stop - start,), on the store's device."""
+        return self._audio[track][start:stop]

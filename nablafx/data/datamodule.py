@@ -1,0 +1,226 @@
+"""The LightningDataModule over dry and wet recordings: one `data:` section of a YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
+
+from nablafx.data.audio import FileStore, MemoryStore, Track, track
+from nablafx.data.checks import Scan, check_pairs, is_first_process, progress
+from nablafx.data.dataset import Batch, Clip, Clips, collate, collate_unsliced, slice_batch
+from nablafx.data.errors import DataError, Report
+from nablafx.data.files import Pair, PairedFolders
+from nablafx.data.splits import GUARD_S, Split, evenly, segment_starts, split_by_file, split_by_time
+
+_EXCERPT_ITEMS = 4
+_NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "segment_length": (lambda value: value >= 1, "1 sample or more"),
+    "context": (lambda value: value >= 0, "0 samples or more"),
+    "batch_size": (lambda value: value >= 1, "1 item or more"),
+    "split": (lambda value: value in ("time", "file"), "time or file"),
+    "val_fraction": (lambda value: 0 < value < 1, "a fraction between 0 and 1"),
+    "data_to_use": (lambda value: 0 < value <= 1, "a fraction above 0, at most 1"),
+    "sample_rate": (lambda value: value >= 1, "a rate in Hz"),
+}
+
+
+class PairedAudioDataModule(LightningDataModule):
+    """Dry and wet recordings of one device, as segments to train on and whole files to test on.
+
+    num_controls, control_names and sample_rate are known from construction on; audio is read and checked in
+    setup. The context of a validation item may be audio that trains: it is run, and never scored.
+
+    Args:
+        dry: folder with trainval/ and test/: absolute, or below $DATA_ROOT or the current directory
+        wet: folder with trainval/<SETTINGS>/ and test/<SETTINGS>/, or flat; or one SETTINGS folder
+        controls: knobs to model, by letter or index; none models the device at one setting
+        setting: the settings folder to use where there are several
+        segment_length: samples of an item that are scored
+        context: real samples before them that are run only; silence before a file's start
+        batch_size: items in a training or validation batch; test and predict take whole files, one by one
+        split: hold out the end of every file (time), or whole files (file)
+        val_fraction: how much is held out
+        data_to_use: fraction of the training segments
+        preload: keep the audio in memory
+        cache_on_device: keep the audio on the accelerator, and slice there
+        sample_rate: Hz; files at another rate are resampled once, and the copy is kept
+        channel: the one to use of files with several: left, right, or its index
+        num_workers: processes that read ahead
+        seed: order of the training segments
+
+    Raises:
+        DataError: from construction for folders and names, from setup for all problems of the audio together
+    """
+
+    def __init__(
+        self,
+        dry: str,
+        wet: str,
+        controls: list[str | int] | Literal["none"] | None = None,
+        setting: str | None = None,
+        segment_length: int = 144_000,
+        context: int = 0,
+        batch_size: int = 16,
+        split: Literal["time", "file"] = "time",
+        val_fraction: float = 0.1,
+        data_to_use: float = 1.0,
+        preload: bool = False,
+        cache_on_device: bool = False,
+        sample_rate: int = 48_000,
+        channel: Literal["left", "right"] | int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        _check_arguments(segment_length=segment_length, context=context, batch_size=batch_size, split=split)
+        _check_arguments(val_fraction=val_fraction, data_to_use=data_to_use, sample_rate=sample_rate)
+        self.folders = PairedFolders(dry, wet, None if controls == "none" else controls, setting)
+        self.control_names = self.folders.control_names
+        self.num_controls = len(self.control_names)
+        self.segment_length, self.context, self.batch_size = segment_length, context, batch_size
+        self.split, self.val_fraction, self.data_to_use = split, val_fraction, data_to_use
+        self.preload, self.cache_on_device = preload, cache_on_device
+        self.sample_rate, self.channel = sample_rate, channel
+        self.num_workers, self.seed = num_workers, seed
+        self._scans: dict[Path, Scan] = {}
+        self._pairs: dict[str, list[Pair]] = {}
+        self._tracks: dict[Path, Track] = {}
+        self._splits: dict[Path, Split] = {}
+        self._memory = MemoryStore(torch.device("cpu"))
+
+    def setup(self, stage: str) -> None:
+        """Find and check the files of a stage ("fit", "validate", "test", "predict"), once."""
+        if stage == "predict":
+            pairs = self._prepare("predict", self.folders.renders)
+        else:
+            part = "test" if stage == "test" else "trainval"
+            pairs = self._prepare(part, partial(self.folders.pairs, part))
+            if part == "trainval" and not self._splits:
+                self._splits = self._split()
+        if self.preload or self.cache_on_device:
+            self._load(pairs)
+
+    def train_dataloader(self) -> DataLoader:
+        """Segments of the training stretches, in an order that seed and epoch alone decide."""
+        clips = self._segments("train")
+        clips = [clips[index] for index in evenly(len(clips), max(round(self.data_to_use * len(clips)), 1))]
+        # DistributedSampler in a single process too: it owns its generator, so a resumed run sees one order
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler: DistributedSampler = DistributedSampler(Clips(clips), world, rank, shuffle=True, seed=self.seed)
+        return self._loader(clips, self.batch_size, self.context, sampler)
+
+    def val_dataloader(self) -> DataLoader:
+        """Segments of the held-out stretches, in order."""
+        return self._loader(self._segments("val"), self.batch_size, self.context)
+
+    def test_dataloader(self) -> DataLoader:
+        """One whole file a batch; the name is the wet file's."""
+        return self._loader([self._whole(pair) for pair in self._pairs["test"]], 1, 0)
+
+    def predict_dataloader(self) -> DataLoader:
+        """One whole dry test file a batch, at each setting; the name is the output's path without suffix."""
+        return self._loader([self._whole(pair) for pair in self._pairs["predict"]], 1, 0)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Slice the items where their audio is kept, when that is the accelerator."""
+        return slice_batch(batch, self._memory) if self.cache_on_device else batch
+
+    def excerpt(self, seconds: float) -> Batch:
+        """Held-out audio to listen to: at most `seconds` of it, at up to four settings, without context.
+
+        It is the start of the first file's validation stretch, the same on every call.
+        """
+        self.setup("validate")
+        held_out = {path: split.val for path, split in self._splits.items() if split.val}
+        dry, (start, stop) = next(iter(held_out.items()))
+        pairs = [pair for pair in self._pairs["trainval"] if pair.dry == dry]
+        chosen = [pairs[index] for index in evenly(len(pairs), min(len(pairs), _EXCERPT_ITEMS))]
+        length = min(max(round(seconds * self.sample_rate), 1), stop - start)
+        return collate([self._clip(pair, start, length) for pair in chosen], FileStore(), 0)
+
+    def _prepare(self, part: str, find: Callable[[Report], list[Pair]]) -> list[Pair]:
+        """Pair, check and, where needed, resample the files of a part, unless that is done already."""
+        if part not in self._pairs:
+            report = Report()
+            pairs = find(report)
+            scans = dict(self._scans)
+            check_pairs(pairs, self.channel, report, scans)
+            report.settle(speak=is_first_process())
+            self._scans = scans  # only now: files with problems may be mended and checked again
+            for path in progress(_paths(pairs), "Reading audio"):
+                self._tracks[path] = track(path, self._scans[path].channel, self.sample_rate)
+            self._pairs[part] = pairs
+        return self._pairs[part]
+
+    def _split(self) -> dict[Path, Split]:
+        frames = {pair.dry: self._tracks[pair.dry].frames for pair in self._pairs["trainval"]}
+        report = Report()
+        for path, length in frames.items():
+            if length < self.segment_length:
+                report.note(
+                    path,
+                    f"has {length} samples, less than one segment ({self.segment_length}): it is not used",
+                )
+        report.settle(speak=is_first_process())
+        if self.split == "file":
+            return split_by_file(frames, self.segment_length, self.val_fraction)
+        return split_by_time(frames, self.segment_length, round(GUARD_S * self.sample_rate), self.val_fraction)
+
+    def _segments(self, side: Literal["train", "val"]) -> list[Clip]:
+        clips = []
+        for pair in self._pairs["trainval"]:
+            stretch = getattr(self._splits[pair.dry], side)
+            for start in segment_starts(stretch, self.segment_length) if stretch else []:
+                clips.append(self._clip(pair, start, self.segment_length))
+        return clips
+
+    def _clip(self, pair: Pair, start: int, length: int) -> Clip:
+        wet = self._tracks[pair.wet] if pair.wet else None
+        name = f"{pair.name}@{start / self.sample_rate:.2f}s"
+        return Clip(self._tracks[pair.dry], wet, start, length, pair.controls, name)
+
+    def _whole(self, pair: Pair) -> Clip:
+        return self._clip(pair, 0, self._tracks[pair.dry].frames)._replace(name=pair.name)
+
+    def _load(self, pairs: list[Pair]) -> None:
+        """Hold the tracks of the pairs in memory, on the trainer's device if the cache is to be there."""
+        device = torch.device("cpu")
+        if self.cache_on_device and self.trainer:
+            device = self.trainer.strategy.root_device
+        if self._memory.device != device:
+            self._memory = MemoryStore(device)
+        for path in progress(_paths(pairs), "Loading audio"):
+            self._memory.load(self._tracks[path])
+
+    def _loader(self, clips: list[Clip], batch_size: int, context: int, sampler: Sampler | None = None) -> DataLoader:
+        gather: Callable = partial(collate, store=self._memory if self.preload else FileStore(), context=context)
+        workers = self.num_workers
+        if self.cache_on_device:
+            gather, workers = partial(collate_unsliced, context=context), 0
+        return DataLoader(
+            Clips(clips),
+            batch_size=batch_size,  # by name: Lightning makes the loader anew for predict, from names
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=gather,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            generator=torch.Generator().manual_seed(self.seed),  # else each epoch would draw from the global one
+        )
+
+
+def _paths(pairs: list[Pair]) -> list[Path]:
+    return list(dict.fromkeys(path for pair in pairs for path in (pair.dry, pair.wet) if path))
+
+
+def _check_arguments(**given: Any) -> None:
+    for name, value in given.items():
+        holds, needed = _NEEDS[name]
+        if not holds(value):
+            raise DataError(f"{name}: {value!r}: needs {needed}")

@@ -1,0 +1,237 @@
+"""What happens around training: audio to listen to, the test's report, rendered files, the progress bar."""
+
+import csv
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from torch import Tensor
+
+from nablafx.plots import plot_comparison
+from nablafx.training.files import inside, png_bytes, replacing, write_wav
+from nablafx.training.sinks import Sink
+
+if TYPE_CHECKING:
+    from nablafx.data.dataset import Batch
+
+
+class AudioCallback(Callback):
+    """Logs input and target once, and the model's prediction every so many optimizer steps and at the end.
+
+    The audio is the data module's `excerpt(max_seconds)`. It goes to every sink among the trainer's loggers
+    as "audio/input/<name>", "audio/target/<name>" and "audio/prediction/<name>", with a picture of the first
+    item as "figures/comparison". `log_audio_every_n_steps: 0` switches all of it off; between events it costs
+    nothing. Raises ValueError where the trainer has no data module.
+    """
+
+    def __init__(self, log_audio_every_n_steps: int = 1000, max_seconds: float = 5.0) -> None:
+        self.log_audio_every_n_steps = log_audio_every_n_steps
+        self.max_seconds = max_seconds
+        self._periods = 0
+        self._last_step = -1
+        self._excerpt: Batch | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._excerpt = None
+        sinks = _sinks(trainer)
+        if not self.log_audio_every_n_steps or not sinks or not trainer.is_global_zero:
+            return
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        if datamodule is None:
+            raise ValueError(
+                "AudioCallback takes its audio from a data module, and the trainer has none: "
+                "give it one, or set log_audio_every_n_steps: 0"
+            )
+        self._excerpt = batch = datamodule.excerpt(self.max_seconds)
+        self._periods = trainer.global_step // self.log_audio_every_n_steps
+        self._last_step = -1
+        for sink in sinks:
+            _log_audio(sink, "input", batch.x, batch.names, pl_module, trainer.global_step)
+            _log_audio(sink, "target", batch.y, batch.names, pl_module, trainer.global_step)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self._excerpt is None:
+            return
+        # Truncated training takes many optimizer steps a batch, so a multiple of n may be jumped over.
+        periods = trainer.global_step // self.log_audio_every_n_steps
+        if periods > self._periods:
+            self._periods = periods
+            self._log_prediction(self._excerpt, trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._excerpt is not None and trainer.global_step != self._last_step:
+            self._log_prediction(self._excerpt, trainer, pl_module)
+        self._excerpt = None
+
+    def _log_prediction(self, batch: "Batch", trainer: Trainer, pl_module: Any) -> None:
+        target = batch.y
+        assert target is not None  # held-out audio has both sides
+        self._last_step = step = trainer.global_step
+        controls = None if batch.controls is None else batch.controls.to(pl_module.device)
+        prediction = pl_module.render(batch.x.to(pl_module.device), controls).cpu()
+        figure = plot_comparison(
+            target[0], prediction[0], pl_module.sample_rate, batch.x[0], f"{batch.names[0]}, step {step}"
+        )
+        for sink in _sinks(trainer):
+            _log_audio(sink, "prediction", prediction, batch.names, pl_module, step)
+            sink.log_figure("figures/comparison", figure, step)
+
+
+def _sinks(trainer: Trainer) -> list[Sink]:
+    # A foreign logger may have a log_audio of its own, with other arguments.
+    return [logger for logger in trainer.loggers if isinstance(logger, Sink)]
+
+
+def _log_audio(sink: Sink, kind: str, audio: Tensor, names: list[str], pl_module: Any, step: int) -> None:
+    for name, item in zip(names, audio, strict=True):
+        sink.log_audio(f"audio/{kind}/{name}", item, pl_module.sample_rate, step)
+
+
+class TestReport(Callback):
+    """Writes `metrics.csv`, prints it as a table, and draws `test/<name>.png` for `max_pictures` files.
+
+    `test_step` returns {"name", "values": {metric: number}, "x", "y", "prediction"} with CPU tensors (1, T),
+    and the module holds `test_totals: {metric: float}` when the test ends. `metrics.csv` has a row a file and
+    a last row `all`. `folder` is the run's; without it, the trainer's default_root_dir.
+    """
+
+    __test__ = False  # pytest collects what is called Test…
+
+    def __init__(self, folder: str | None = None, max_pictures: int = 10) -> None:
+        self.folder = folder
+        self.max_pictures = max_pictures
+        self._rows: dict[str, dict[str, float]] = {}
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._rows = {}
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        if len(self._rows) < self.max_pictures:
+            name, rate = outputs["name"], pl_module.sample_rate
+            figure = plot_comparison(outputs["y"], outputs["prediction"], rate, outputs["x"], name)
+            with replacing(inside(_folder(self, trainer) / "test", name, ".png")) as temporary:
+                temporary.write_bytes(png_bytes(figure))
+        self._rows[outputs["name"]] = {key: float(value) for key, value in outputs["values"].items()}
+
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+        rows = dict(sorted(_from_all_processes(self._rows, trainer).items()))
+        if trainer.is_global_zero:
+            rows["all"] = {key: float(value) for key, value in pl_module.test_totals.items()}
+            columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+            path = _folder(self, trainer) / "metrics.csv"
+            _write_table(path, columns, rows)
+            _print_table(columns, rows)
+            print(f"Test metrics in {path}")
+
+
+def _folder(callback: Any, trainer: Trainer) -> Path:
+    return Path(callback.folder or trainer.default_root_dir)
+
+
+def _from_all_processes(rows: dict[str, dict[str, float]], trainer: Trainer) -> dict[str, dict[str, float]]:
+    if trainer.world_size == 1:
+        return rows
+    gathered: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(gathered, rows)
+    return {name: row for part in gathered for name, row in part.items()}
+
+
+def _write_table(path: Path, columns: list[str], rows: Mapping[str, Mapping[str, float]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", *columns])
+        writer.writerows([name, *(row.get(key) for key in columns)] for name, row in rows.items())
+
+
+def _print_table(columns: list[str], rows: Mapping[str, Mapping[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("file", overflow="fold")
+    for key in columns:
+        table.add_column(key, justify="right", no_wrap=True)
+    for name, row in rows.items():
+        if name == "all":
+            table.add_section()
+        table.add_row(name, *(f"{row[key]:.4g}" if key in row else "" for key in columns))
+    console = Console()
+    if not console.is_terminal:  # a log has no edge at which figures would have to be cut off
+        console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    console.print(table)
+
+
+class PredictionWriter(Callback):
+    """Writes `predictions/<name>.wav`, 32-bit float and as long as the input, as each file is rendered.
+
+    `predict_step` returns {"name": a relative path without suffix, "prediction": CPU tensor (1, T)}.
+    `folder` is the run's; without it, the trainer's default_root_dir. Raises ValueError for a name that leads
+    out of it.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        path = inside(_folder(self, trainer) / "predictions", outputs["name"], ".wav")
+        write_wav(path, outputs["prediction"], pl_module.sample_rate)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            print(f"Predictions in {_folder(self, trainer) / 'predictions'}")
+
+
+class ProgressBar(TQDMProgressBar):
+    """A bar redrawn every `refresh_rate` batches only: reading its numbers waits for the accelerator.
+
+    Where the output is no terminal (a log file), bars give way to a line of training progress at most every
+    `log_seconds`, and one at the end.
+    """
+
+    def __init__(self, refresh_rate: int = 10, log_seconds: float = 30.0) -> None:
+        super().__init__(refresh_rate=refresh_rate)
+        self.log_seconds = log_seconds
+        self._logs = False
+        self._logged_at = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        # A notebook is no terminal, and redraws lines all the same.
+        if self.is_enabled and not sys.stdout.isatty() and "ipykernel" not in sys.modules:
+            self._logs = True
+            self.disable()
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        late = time.monotonic() - self._logged_at > self.log_seconds
+        if self._logs and late and (batch_idx + 1) % self.refresh_rate == 0:
+            self._log_line(trainer, pl_module)
+
+    def on_train_end(self, *args: Any) -> None:
+        super().on_train_end(*args)
+        if self._logs:
+            self._log_line(*args)
+
+    def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
+        if self._logs:
+            print(*args, sep=sep, **kwargs)  # with its bars disabled, the parent would print nothing
+        else:
+            super().print(*args, sep=sep, **kwargs)
+
+    def _log_line(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._logged_at = time.monotonic()
+        metrics = self.get_metrics(trainer, pl_module)
+        shown = "".join(f", {key} {value:.4g}" for key, value in metrics.items() if isinstance(value, float))
+        print(f"Step {trainer.global_step}, epoch {trainer.current_epoch}{shown}", flush=True)

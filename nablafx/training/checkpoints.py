@@ -1,0 +1,53 @@
+"""Reading checkpoints without running anything that they hold."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nablafx.errors import UserError
+
+
+class CheckpointError(UserError, ValueError):
+    """A checkpoint that cannot be read, or that is another model's."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint, tensors on the CPU; only plain data and tensors are ever built from it.
+
+    Raises:
+        CheckpointError: no such file, or it is damaged, foreign, or wants to run code.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; name a file, or best or last")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be read ({reason}); it is damaged, or not made by nablafx. "
+            "Take another one of its folder"
+        ) from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"the file {path} is no checkpoint of nablafx: it has no state_dict")
+    return content
+
+
+def check_fits(content: dict[str, Any], model: nn.Module, path: str | Path) -> None:
+    """Raise CheckpointError where the weights are not those of `model`, naming what differs."""
+    theirs = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
+    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    differing = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+    if not differing:
+        return
+    lines = [f"{name}: {theirs.get(name, 'absent')} there, {ours.get(name, 'absent')} here" for name in differing[:5]]
+    more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
+    raise CheckpointError(
+        f"the checkpoint {path} is another model's ({'; '.join(lines)}{more}). "
+        "Give the config that it was trained with: -c config.yaml of its run"
+    )

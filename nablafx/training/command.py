@@ -1,0 +1,236 @@
+"""fit, validate, test and predict: LightningCLI with runs, sinks and messages of our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import warnings
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dotenv import load_dotenv
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+import nablafx.conditioning
+import nablafx.effects
+from nablafx.data import PairedAudioDataModule
+from nablafx.effects.base import UnheardControlsError
+from nablafx.errors import UserError
+from nablafx.training import callbacks, losses, sinks
+from nablafx.training.checkpoints import check_fits, read_checkpoint
+from nablafx.training.runs import CHECKPOINTS, checkpoint, folder_of, latest_folder, new_folder, run_name
+from nablafx.training.system import System
+
+MONITOR = "loss/val/total"
+
+
+def run(command: str, words: list[str]) -> None:
+    """Run `nablafx COMMAND WORDS`.
+
+    Raises:
+        UserError: what the user can mend.
+    """
+    load_dotenv(".env")
+    _quieten()
+    Command(command, words)
+
+
+class Parser(LightningArgumentParser):
+    """Answers a wrong name with the nearest right one."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        # some of jsonargparse's answers name the nearest name themselves
+        hint = "" if "Did you mean" in message else _nearest(message, _vocabulary(self))
+        raise UserError(f"{message}{hint}\nEvery option: {self.prog} --help") from ex
+
+
+class SaveConfig(Callback):
+    """Writes the resolved config into the run's folder once the data and the model have been accepted."""
+
+    def __init__(self, text: str, folder: Path) -> None:
+        self.text = text
+        self.folder = folder
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        (self.folder / "config.yaml").write_text(self.text)
+
+
+class Command(LightningCLI):
+    """One subcommand, parsed, checked and run."""
+
+    def __init__(self, command: str, words: list[str]) -> None:
+        self.command = command
+        self.folder: Path | None = None
+        # LightningCLI warns of arguments given beside those of the process, which are the same here
+        outer, sys.argv = sys.argv, sys.argv[:1]
+        try:
+            super().__init__(
+                System,
+                PairedAudioDataModule,
+                save_config_callback=None,
+                seed_everything_default=42,
+                parser_class=Parser,
+                parser_kwargs={"prog": "nablafx"},
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                args=[command, *words],
+            )
+        finally:
+            sys.argv = outer
+            if self.folder and self.folder.exists() and not any(self.folder.iterdir()):
+                # nothing began: the folder that was claimed is given back
+                os.removedirs(self.folder)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        # the parsers of the other commands would only cost time; weights_only is not the user's to switch off
+        return {self.command: {*LightningCLI.subcommands()[self.command], "weights_only"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str | None, default=None, help="of the run; default: from the -c files")
+        parser.add_argument("--log_root", type=str | None, default=None, help="default: $LOG_ROOT, or logs")
+        parser.add_lightning_class_args(callbacks.AudioCallback, "audio")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.set_defaults(
+            {
+                # one line of the System says what is worth knowing
+                "trainer.enable_model_summary": False,
+                "checkpoint.monitor": MONITOR,
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.enable_version_counter": False,
+                "early_stopping.monitor": MONITOR,
+                "early_stopping.patience": 50,
+                "early_stopping.check_on_train_epoch_end": False,
+            }
+        )
+        parser.link_arguments("data.num_controls", "model.effect.init_args.num_controls", apply_on="instantiate")
+        parser.link_arguments("data.control_names", "model.control_names", apply_on="instantiate")
+        parser.link_arguments("data.sample_rate", "model.sample_rate", apply_on="instantiate")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand != "fit":
+            parser.set_defaults({"ckpt_path": "best"})
+        if subcommand == "test":
+            # our own table says it
+            parser.set_defaults({"verbose": False})
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Our checkpoints carry no hyper-parameters: the config beside them does."""
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.command]
+        config.name = config.name or run_name([str(path) for path in config.config or ()])
+        for key in ("gradient_clip_val", "gradient_clip_algorithm"):
+            if config.trainer[key] is not None:
+                raise UserError(f"trainer.{key} does not reach truncated training; set model.{key} instead")
+        root = config.log_root or os.environ.get("LOG_ROOT") or "logs"
+        self._find_folder(root)
+        saved = config.clone()
+        saved.ckpt_path = None
+        self.resolved = self._parser(self.command).dump(saved, skip_none=False, skip_link_targets=True)
+        config.trainer.default_root_dir = str(self.folder)
+        config.checkpoint.dirpath = str(self.folder / CHECKPOINTS)
+        if config.trainer.logger is not False:
+            config.trainer.logger = self._loggers(config.trainer.logger)
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except UnheardControlsError as error:
+            names = PairedAudioDataModule(**self._get(self.config, "data").as_dict()).control_names
+            raise UserError(
+                f"this data set has {len(names)} controls ({', '.join(names)}), and the effect takes none; give it a "
+                "conditioning (-c cfg/model/with/film.yaml), or choose one setting of the device "
+                "(data: {setting: NAME, controls: none})"
+            ) from error
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        trainer = self._get(self.config_init, "trainer")
+        extra: list[Callback] = [callbacks.TestReport(), callbacks.PredictionWriter()]
+        if self.command == "fit":
+            extra.append(SaveConfig(self.resolved, self.folder))
+        if trainer.enable_progress_bar is not False:
+            extra.append(callbacks.ProgressBar())
+        if trainer.logger:
+            extra.append(LearningRateMonitor(logging_interval="step"))
+        self.trainer_defaults["callbacks"] = extra
+        return super().instantiate_trainer(**kwargs)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        path = self._get(self.config, "ckpt_path")
+        if path:
+            check_fits(read_checkpoint(path), self.model, path)
+        if subcommand == "predict":
+            # written as they come, and not kept
+            kwargs["return_predictions"] = False
+        return {**kwargs, "ckpt_path": path, "weights_only": True}
+
+    def after_fit(self) -> None:
+        print(f"The run is in {self.folder}")
+
+    def _find_folder(self, root: str) -> None:
+        """Where this command writes; a checkpoint asked for as best or last becomes a path."""
+        config = self.config[self.command]
+        if config.ckpt_path in ("best", "last"):
+            self.folder = latest_folder(root, config.name)
+            config.ckpt_path = str(checkpoint(self.folder, config.ckpt_path))
+        elif config.ckpt_path and self.command != "fit":
+            self.folder = folder_of(Path(config.ckpt_path))
+        else:
+            self.folder = new_folder(root, config.name)
+
+    def _loggers(self, given: Any) -> list[Any]:
+        """The configured sinks and always the plain files, all writing into the run's folder."""
+        chosen = given if isinstance(given, list) else [given] if given and given is not True else []
+        files = f"{sinks.FileSink.__module__}.FileSink"
+        # first: Lightning takes the folder of the first one for the run's
+        chosen = [Namespace(class_path=files, init_args=Namespace()), *(s for s in chosen if s.class_path != files)]
+        for sink in chosen:
+            sink.init_args.save_dir = str(self.folder)
+            sink.init_args.name = self.config[self.command].name
+        return chosen
+
+
+def _nearest(message: str, known: list[str]) -> str:
+    """A hint for the words of jsonargparse's message that look like a name in `known`, but are none."""
+    words = re.findall(r"['\"`]([\w.]+)['\"`]|--([\w.]+)|string: ([\w.]+)", message)
+    leaves = [word.split(".")[-1] for groups in words for word in groups if word]
+    near = [match for leaf in leaves if leaf not in known for match in get_close_matches(leaf, known, 1, 0.6)]
+    return f"\nDid you mean {' or '.join(dict.fromkeys(map(repr, near)))}?" if near else ""
+
+
+def _vocabulary(parser: LightningArgumentParser) -> list[str]:
+    """Every name that a config can hold: keys of the parser, classes of ours and their arguments."""
+    from inspect import isclass, signature
+
+    names = {part for action in parser._actions for part in str(action.dest).split(".")}
+    for package in (nablafx.effects, nablafx.conditioning, losses, sinks):
+        for name, value in vars(package).items():
+            if isclass(value) and value.__module__.startswith("nablafx"):
+                names |= {name, *signature(value).parameters}
+    return sorted(names)
+
+
+def _quieten() -> None:
+    """Leave out what says nothing about the user's run."""
+    warnings.filterwarnings("ignore", r".*does not have many workers", UserWarning)
+    warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", r".*You're resuming from a checkpoint that ended before the epoch ended")
+    warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: "💡" not in record.getMessage())

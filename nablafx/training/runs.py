@@ -1,0 +1,110 @@
+"""Names and folders of runs: LOG_ROOT / data / model / trainer / version_N."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from nablafx.errors import UserError
+
+CHECKPOINTS = "checkpoints"
+# rank zero tells the processes that it starts where the run is
+_FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
+_KINDS = ("data", "model", "trainer")
+
+
+def run_name(files: Sequence[str | Path]) -> str:
+    """data/model/trainer from the names of config files: ts9/tcn-250-l+tfilm/blackbox.
+
+    A file's kind is the folder below which it lies (cfg/model/tcn/250-l.yaml), or the one section that it has. What lies
+    in model/with/ or loss/ is added with a plus; loggers do not count.
+    """
+    names: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    extras = []
+    for file in map(Path, files):
+        kind, below = _place(file)
+        if kind == "trainer" and below[0] == "logger":
+            continue
+        if kind in names:
+            names[kind].append(below[-1] if below[0] == "with" else "-".join(below))
+        else:
+            extras.append(below[-1])
+    parts = ["+".join(name) for name in names.values() if name] or ["+".join(extras)]
+    return "/".join(re.sub(r"[^\w.+-]", "-", part) for part in parts if part) or "run"
+
+
+def new_folder(log_root: str | Path, name: str) -> Path:
+    """Make and return the run's own folder, version_0 or the next one free.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    given = os.environ.get(_FOLDER_VARIABLE)
+    if given and "LOCAL_RANK" in os.environ:
+        return Path(given)
+    parent = Path(log_root) / name
+    versions = _versions(parent)
+    number = versions[-1] + 1 if versions else 0
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = parent / f"version_{number}"
+            try:
+                # making it claims it: two runs never write one folder
+                folder.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise UserError(f"cannot make the run's folder {parent}: {error}; set LOG_ROOT or --log_root") from error
+    os.environ[_FOLDER_VARIABLE] = str(folder)
+    return folder
+
+
+def latest_folder(log_root: str | Path, name: str) -> Path:
+    """The newest folder of runs of this name that holds a checkpoint.
+
+    Raises:
+        UserError: there is none.
+    """
+    parent = Path(log_root) / name
+    for number in reversed(_versions(parent)):
+        folder = parent / f"version_{number}"
+        if any((folder / CHECKPOINTS).glob("*.ckpt")):
+            return folder
+    raise UserError(
+        f"there is no run with a checkpoint in {parent}; train one with nablafx fit and the same -c files, or name a "
+        "file: --ckpt_path FILE.ckpt"
+    )
+
+
+def checkpoint(folder: Path, which: str) -> Path:
+    """The file of the "best" or the "last" checkpoint of a run; the last one where none was validated."""
+    found = [folder / CHECKPOINTS / f"{name}.ckpt" for name in dict.fromkeys((which, "last", "best"))]
+    return next(path for path in found if path.exists())
+
+
+def folder_of(checkpoint_file: Path) -> Path:
+    """The run's folder that a checkpoint lies in."""
+    parent = checkpoint_file.resolve().parent
+    return parent.parent if parent.name == CHECKPOINTS else parent
+
+
+def _versions(parent: Path) -> list[int]:
+    found = (re.fullmatch(r"version_(\d+)", path.name) for path in parent.glob("version_*"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def _place(file: Path) -> tuple[str | None, list[str]]:
+    """A config file's kind and its path below the folder of that kind, without the suffix."""
+    parts = [*file.parts[:-1], file.stem]
+    for index in range(len(parts) - 2, -1, -1):
+        if parts[index] in (*_KINDS, "loss"):
+            return parts[index], parts[index + 1 :]
+    content = yaml.safe_load(file.read_text()) if file.exists() else None
+    sections = [kind for kind in _KINDS if isinstance(content, dict) and kind in content]
+    return (sections[0] if len(sections) == 1 else None), [file.stem]

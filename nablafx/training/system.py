@@ -1,0 +1,255 @@
+"""The training of an effect: one step, over whole sequences or truncated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torchmetrics import MeanMetric
+
+from nablafx.data import Batch
+from nablafx.effects import Effect
+from nablafx.training.losses import WeightedSum, deaf_to_polarity
+from nablafx.training.metrics import Correlation, default_metrics
+from nablafx.training.optimizers import adamw_on_plateau, parameter_groups
+from nablafx.training.watch import NonFiniteWatch, check_validation_loss, inversion_warning
+
+# samples: what a forward pass without gradients takes at once, so that the memory does not grow with a file
+_RENDER_PIECE = 2**18
+# samples of a file that one update of the metrics hears
+_SCORE_PIECE = 2**19
+
+
+class System(LightningModule):
+    """Trains, validates, tests and renders an effect.
+
+    Every step runs the segment from the state that its context leaves (silence for ever, where there is none). With
+    `tbptt_samples`, an optimizer step follows every so many samples, the state carried on and detached (truncated
+    back-propagation through time); without, the whole segment is one piece.
+    """
+
+    def __init__(
+        self,
+        effect: Effect,
+        loss: WeightedSum | None = None,
+        lr: float = 0.005,
+        weight_decay: float = 0.01,
+        lr_multipliers: dict[str, float] | None = None,
+        plateau_factor: float = 0.5,
+        plateau_patience: int = 20,
+        tbptt_samples: int | None = None,
+        gradient_clip_val: float | None = 10.0,
+        gradient_clip_algorithm: Literal["value", "norm"] = "value",
+        sample_rate: int = 48_000,
+        control_names: Sequence[str] = (),
+    ) -> None:
+        """
+        Args:
+            effect: what is trained.
+            loss: default: ESR and a tenth of multi-resolution STFT.
+            lr: learning rate of AdamW, where the effect asks for no other.
+            lr_multipliers: factors of it for parts of the effect, by the start of their parameters' names.
+            plateau_factor, plateau_patience: of the schedule: after `plateau_patience` validations without gain every
+                learning rate is multiplied by `plateau_factor`.
+            tbptt_samples: samples per optimizer step in truncated training.
+            gradient_clip_val: largest gradient; None: unclipped.
+            gradient_clip_algorithm: clip each value, or the norm of all.
+            sample_rate: Hz, of the data; supplied by them.
+            control_names: the device's controls; supplied by the data.
+        """
+        super().__init__()
+        # truncated training steps the optimizer within a batch; whole sequences take the same way with one piece
+        self.automatic_optimization = False
+        self.effect = effect
+        self.loss = loss or WeightedSum()
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_multipliers = lr_multipliers
+        self.plateau_factor = plateau_factor
+        self.plateau_patience = plateau_patience
+        self.tbptt_samples = tbptt_samples
+        self.gradient_clip_val = gradient_clip_val
+        self.gradient_clip_algorithm = gradient_clip_algorithm
+        self.sample_rate = sample_rate
+        self.control_names = tuple(control_names)
+        metrics = default_metrics()
+        self.train_metrics = metrics.clone(prefix="metrics/train/")
+        self.val_metrics = metrics.clone(prefix="metrics/val/")
+        self.test_metrics = metrics.clone()
+        self.test_totals: dict[str, float] = {}
+        self._val_losses = torch.nn.ModuleDict({name: MeanMetric() for name in ("total", *self.loss.weights)})
+        self._correlation = Correlation()
+        self._watch = NonFiniteWatch()
+        self._inversion_told = False
+
+    def setup(self, stage: str) -> None:
+        """Model and data check each other.
+
+        Raises:
+            ValueError: the pieces that the data or the training cut do not fit the effect's frames.
+        """
+        frame = self.effect.frame_size
+        context = getattr(getattr(self.trainer, "datamodule", None), "context", 0)
+        for name, samples in (("model.tbptt_samples", self.tbptt_samples or 0), ("data.context", context)):
+            if samples % frame:
+                raise ValueError(
+                    f"{name} is {samples}, but {type(self.effect).__name__} looks ahead within blocks of {frame} samples "
+                    f"and can only be cut between them; use a multiple of {frame}, or build it with lookahead: false"
+                )
+
+    def forward(self, x: Tensor, controls: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
+        return self.effect(x, controls, state)
+
+    def configure_optimizers(self) -> Any:
+        groups = parameter_groups(self.effect, self.lr, self.weight_decay, self.lr_multipliers)
+        optimizer, schedule = adamw_on_plateau(groups, self.lr, self.plateau_factor, self.plateau_patience)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "name": "lr"}}
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        step = self.global_step
+        x, y = batch.x[..., batch.context :], batch.y[..., batch.context :]
+        state = self._warm_up(batch)
+        totals, values, predictions = [], [], []
+        for x_piece, y_piece in _pieces(x, y, self.tbptt_samples):
+            prediction, state = self.effect(x_piece, batch.controls, state)
+            total, terms = self.loss(prediction, y_piece)
+            self._watch.note(total, self.global_step, batch.names)
+            self._optimize(total)
+            state = pytree.tree_map(torch.detach, self.effect.absorb(state))
+            totals.append(total.detach())
+            values.append({name: value.detach() for name, value in terms.items()})
+            predictions.append(prediction.detach())
+        mean = {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
+        self._log_losses("train", torch.stack(totals).mean(), mean, step)
+        logs_now = self.trainer._logger_connector.should_update_logs
+        if logs_now:
+            self._log(self.train_metrics(torch.cat(predictions, dim=-1), y), step)
+        if logs_now or self.device.type == "cpu":
+            self._watch.look(self._last_checkpoint())
+
+    def on_fit_start(self) -> None:
+        count = sum(p.numel() for p in self.effect.parameters())
+        field = self.effect.receptive_field
+        reach = f", receptive field {field} samples ({1000 * field / self.sample_rate:.0f} ms)" if field else ""
+        rank_zero_info(f"{type(self.effect).__name__}: {count:,} parameters{reach}")
+
+    def on_validation_start(self) -> None:
+        self._watch.look(self._last_checkpoint())
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        prediction, _ = self.effect(batch.x, batch.controls)
+        prediction, target = (a[..., batch.context :] for a in (prediction, batch.y))
+        total, terms = self.loss(prediction, target)
+        for name, value in {"total": total, **terms}.items():
+            self._val_losses[name].update(value, weight=len(target))
+        self.val_metrics.update(prediction, target)
+        self._correlation.update(prediction, target)
+
+    def on_validation_epoch_end(self) -> None:
+        values = {name: metric.compute() for name, metric in self._val_losses.items()}
+        total = values.pop("total")
+        self._log_losses("val", total, values, self.global_step)
+        self._log(self.val_metrics.compute(), self.global_step)
+        correlation = float(self._correlation.compute())
+        for metric in (*self._val_losses.values(), self.val_metrics, self._correlation):
+            metric.reset()
+        if self.trainer.sanity_checking:
+            return
+        check_validation_loss(float(total), self.global_step, self._last_checkpoint())
+        self._tell_inversion(correlation)
+        if self.trainer.training:
+            self.lr_schedulers().step(total)
+
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        prediction = self.render(batch.x, batch.controls)
+        metrics = self.test_metrics.clone()
+        metrics.reset()
+        for piece in _pieces(prediction, batch.y, _SCORE_PIECE):
+            metrics.update(*piece)
+            self.test_metrics.update(*piece)
+        self._correlation.update(prediction, batch.y)
+        tracks = {"x": batch.x, "y": batch.y, "prediction": prediction}
+        return {
+            "name": batch.names[0],
+            "values": {name: value.cpu() for name, value in metrics.compute().items()},
+            **{name: track[0].cpu() for name, track in tracks.items()},
+        }
+
+    def on_test_epoch_end(self) -> None:
+        totals = self.test_metrics.compute()
+        self.test_totals = {name: float(value) for name, value in totals.items()}
+        self.log_dict({f"metrics/test/{name}": value for name, value in totals.items()})
+        self._tell_inversion(float(self._correlation.compute()))
+        self.test_metrics.reset()
+        self._correlation.reset()
+
+    def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        return {"name": batch.names[0], "prediction": self.render(batch.x, batch.controls)[0].cpu()}
+
+    @torch.no_grad()
+    def render(self, x: Tensor, controls: Tensor | None = None) -> Tensor:
+        """x (B, 1, T) -> y (B, 1, T), in pieces with the state carried: any length, the same result."""
+        training = self.effect.training
+        self.effect.eval()
+        piece = _RENDER_PIECE // self.effect.frame_size * self.effect.frame_size
+        state, outputs = None, []
+        for part in x.split(piece, dim=-1):
+            y, state = self.effect(part, controls, state)
+            outputs.append(y)
+        self.effect.train(training)
+        return torch.cat(outputs, dim=-1)
+
+    def _warm_up(self, batch: Batch) -> Any:
+        """The state at the start of the segment; the context is heard, not learned from."""
+        if not batch.context:
+            return None
+        with torch.no_grad():
+            return self.effect(batch.x[..., : batch.context], batch.controls)[1]
+
+    def _optimize(self, total: Tensor) -> None:
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(total)
+        if self.gradient_clip_val is not None:
+            self.clip_gradients(optimizer, self.gradient_clip_val, self.gradient_clip_algorithm)
+        optimizer.step()
+
+    def _log_losses(self, stage: str, total: Tensor, values: dict[str, Tensor], step: int) -> None:
+        """The total, each weighted term that it is the sum of, and each term as it is."""
+        weighted = {f"loss/{stage}/weighted/{name}": self.loss.weights[name] * v for name, v in values.items()}
+        logged = {f"loss/{stage}/{name}": value for name, value in values.items()}
+        self._log({f"loss/{stage}/total": total, **logged, **weighted}, step)
+        if stage == "train":
+            self.log("loss", total, prog_bar=True, logger=False)
+
+    def _log(self, values: dict[str, Tensor], step: int) -> None:
+        if self.trainer.state.fn == "fit":
+            # the axis of every sink is the optimizer step, also where one batch makes many
+            axis = {"step": step, "epoch": self.current_epoch}
+            values = {**values, **{k: torch.full((), float(v), device=self.device) for k, v in axis.items()}}
+        self.log_dict(values)
+
+    def _tell_inversion(self, correlation: float) -> None:
+        warning = inversion_warning(correlation, deaf_to_polarity(self.loss))
+        if warning and not self._inversion_told:
+            self._inversion_told = True
+            rank_zero_warn(warning)
+
+    def _last_checkpoint(self) -> str:
+        callback: Any = self.trainer.checkpoint_callback
+        path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
+        return f"The last good checkpoint is {path}." if path else "There is no checkpoint yet."
+
+
+def _pieces(a: Tensor, b: Tensor, size: int | None) -> list[tuple[Tensor, Tensor]]:
+    """Cut both into pieces of `size` samples (None: one piece); a rest too short for its own goes with the last one."""
+    length = a.shape[-1]
+    size = size or length
+    starts = list(range(0, max(length - size + 1, 1), size))
+    stops = [*starts[1:], length]
+    return [(a[..., i:j], b[..., i:j]) for i, j in zip(starts, stops, strict=True)]

@@ -1,0 +1,75 @@
+"""Watchers of a run: losses that are no numbers, outputs that are upside down."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nablafx.errors import UserError
+
+INVERTED = -0.3
+
+
+class NonFiniteLossError(UserError, RuntimeError):
+    """The loss is NaN or infinite; going on would lose the weights."""
+
+
+class NonFiniteWatch:
+    """Remembers, on the device, the first step whose loss was not finite, so that looking can wait.
+
+    On an accelerator every look stalls it; `look` is called at logging intervals and before anything is saved.
+    """
+
+    def __init__(self) -> None:
+        self._first_bad: Tensor | None = None
+        self._names: dict[int, list[str]] = {}
+
+    def note(self, loss: Tensor, step: int, names: list[str]) -> None:
+        """Note the loss (scalar tensor) of optimizer step `step` on the segments `names`."""
+        if self._first_bad is None:
+            self._first_bad = torch.full((), -1, dtype=torch.int64, device=loss.device)
+        is_first = ~torch.isfinite(loss.detach()) & (self._first_bad < 0)
+        self._first_bad = torch.where(is_first, step, self._first_bad)
+        self._names[step] = names
+
+    def look(self, last_checkpoint: str) -> None:
+        """Raise if a noted loss was not finite.
+
+        Raises:
+            NonFiniteLossError: names the step, its segments and the checkpoint to go on from.
+        """
+        if self._first_bad is None:
+            return
+        step = int(self._first_bad)
+        names, self._names = self._names, {}
+        if step >= 0:
+            segments = ", ".join(names.get(step, ["unknown"]))
+            raise NonFiniteLossError(
+                f"the training loss became NaN or infinite at step {step}, on the segments {segments}. "
+                f"{last_checkpoint} Lower the learning rate (model.lr) or clip harder (model.gradient_clip_val), "
+                "and check those segments."
+            )
+
+
+def check_validation_loss(total: float, step: int, last_checkpoint: str) -> None:
+    """Raise NonFiniteLossError where the validation loss is not finite."""
+    if not math.isfinite(total):
+        raise NonFiniteLossError(
+            f"the validation loss is {total} after step {step}: the weights are no longer numbers, or the loss "
+            f"cannot take this audio. {last_checkpoint} Lower the learning rate (model.lr) or clip harder "
+            "(model.gradient_clip_val)."
+        )
+
+
+def inversion_warning(correlation: float, deaf_terms: list[str]) -> str | None:
+    """What to tell the user of an output with this correlation to its target, or None if it is upright."""
+    if not correlation < INVERTED:
+        return None
+    cause = f" The loss terms {', '.join(deaf_terms)} cannot hear polarity." if deaf_terms else ""
+    return (
+        f"the output is inverted against the target (correlation {correlation:.2f}): it sounds alike, but cancels the "
+        f"real device when mixed with it, and its ESR is near 4.{cause} Train again with a term that hears polarity and "
+        "has enough weight, such as ESR (model: {loss: {init_args: {terms: {esr: {weight: 1, loss: ESRLoss}}}}})."
+    )
