@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, DistributedSampler, Sampler
+from torch.utils.data import DataLoader
 
 from nablafx.data.audio import FileStore, MemoryStore, Track, track
 from nablafx.data.checks import Scan, check_pairs, is_first_process, progress
 from nablafx.data.dataset import Batch, Clip, Clips, collate, collate_unsliced, slice_batch
 from nablafx.data.errors import DataError, Report
 from nablafx.data.files import Pair, PairedFolders
+from nablafx.data.loader import ResumableLoader, ResumableSampler
 from nablafx.data.splits import GUARD_S, Split, evenly, segment_starts, split_by_file, split_by_time
 
 _EXCERPT_ITEMS = 4
@@ -110,9 +111,8 @@ class PairedAudioDataModule(LightningDataModule):
         """Segments of the training stretches, in an order that seed and epoch alone decide."""
         clips = self._segments("train")
         clips = [clips[index] for index in evenly(len(clips), max(round(self.data_to_use * len(clips)), 1))]
-        # DistributedSampler in a single process too: it owns its generator, so a resumed run sees one order
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler: DistributedSampler = DistributedSampler(Clips(clips), world, rank, shuffle=True, seed=self.seed)
+        sampler = ResumableSampler(Clips(clips), world, rank, self.seed)
         return self._loader(clips, self.batch_size, self.context, sampler)
 
     def val_dataloader(self) -> DataLoader:
@@ -198,12 +198,14 @@ class PairedAudioDataModule(LightningDataModule):
         for path in progress(_paths(pairs), "Loading audio"):
             self._memory.load(self._tracks[path])
 
-    def _loader(self, clips: list[Clip], batch_size: int, context: int, sampler: Sampler | None = None) -> DataLoader:
+    def _loader(
+        self, clips: list[Clip], batch_size: int, context: int, sampler: ResumableSampler | None = None
+    ) -> DataLoader:
         gather: Callable = partial(collate, store=self._memory if self.preload else FileStore(), context=context)
         workers = self.num_workers
         if self.cache_on_device:
             gather, workers = partial(collate_unsliced, context=context), 0
-        return DataLoader(
+        return (ResumableLoader if sampler else DataLoader)(
             Clips(clips),
             batch_size=batch_size,  # by name: Lightning makes the loader anew for predict, from names
             sampler=sampler,

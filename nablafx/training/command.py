@@ -68,7 +68,7 @@ class Command(LightningCLI):
 
     def __init__(self, command: str, words: list[str]) -> None:
         self.command = command
-        self.folder: Path | None = None
+        self._folder: Path | None = None
         # LightningCLI warns of arguments given beside those of the process, which are the same here
         outer, sys.argv = sys.argv, sys.argv[:1]
         try:
@@ -85,9 +85,15 @@ class Command(LightningCLI):
             )
         finally:
             sys.argv = outer
-            if self.folder and self.folder.exists() and not any(self.folder.iterdir()):
+            if self._folder and self._folder.exists() and not any(self._folder.iterdir()):
                 # nothing began: the folder that was claimed is given back
-                os.removedirs(self.folder)
+                os.removedirs(self._folder)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        assert self._folder is not None, "known once the arguments are"
+        return self._folder
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         # the parsers of the other commands would only cost time; weights_only is not the user's to switch off
@@ -187,12 +193,12 @@ class Command(LightningCLI):
         """Where this command writes; a checkpoint asked for as best or last becomes a path."""
         config = self.config[self.command]
         if config.ckpt_path in ("best", "last"):
-            self.folder = latest_folder(root, config.name)
+            self._folder = latest_folder(root, config.name)
             config.ckpt_path = str(checkpoint(self.folder, config.ckpt_path))
         elif config.ckpt_path and self.command != "fit":
-            self.folder = folder_of(Path(config.ckpt_path))
+            self._folder = folder_of(Path(config.ckpt_path))
         else:
-            self.folder = new_folder(root, config.name)
+            self._folder = new_folder(root, config.name)
 
     def _loggers(self, given: Any) -> list[Any]:
         """The configured sinks and always the plain files, all writing into the run's folder."""
@@ -230,7 +236,6 @@ def _quieten() -> None:
     """Leave out what says nothing about the user's run."""
     warnings.filterwarnings("ignore", r".*does not have many workers", UserWarning)
     warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
-    warnings.filterwarnings("ignore", r".*You're resuming from a checkpoint that ended before the epoch ended")
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: "💡" not in record.getMessage())

@@ -47,7 +47,7 @@ def parameter_groups(
 def adamw_on_plateau(
     groups: list[dict[str, Any]], lr: float, factor: float, patience: int
 ) -> tuple[AdamW, ReduceLROnPlateau]:
-    """AdamW(0.9, 0.999) and a schedule that multiplies every learning rate after `patience` validations without gain."""
+    """AdamW(0.9, 0.999), and a schedule that multiplies every learning rate after `patience` validations in vain."""
     optimizer = AdamW(groups, lr=lr)
     return optimizer, ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
 

@@ -20,8 +20,8 @@ _KINDS = ("data", "model", "trainer")
 def run_name(files: Sequence[str | Path]) -> str:
     """data/model/trainer from the names of config files: ts9/tcn-250-l+tfilm/blackbox.
 
-    A file's kind is the folder below which it lies (cfg/model/tcn/250-l.yaml), or the one section that it has. What lies
-    in model/with/ or loss/ is added with a plus; loggers do not count.
+    A file's kind is the folder below which it lies (cfg/model/tcn/250-l.yaml), or the one section that it has. What
+    lies in model/with/ or loss/ is added with a plus; loggers do not count.
     """
     names: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     extras = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,15 +14,20 @@ from torchmetrics import MeanMetric
 
 from nablafx.data import Batch
 from nablafx.effects import Effect
+from nablafx.errors import UserError
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.metrics import Correlation, default_metrics
 from nablafx.training.optimizers import adamw_on_plateau, parameter_groups
-from nablafx.training.watch import NonFiniteWatch, check_validation_loss, inversion_warning
+from nablafx.training.watch import INVERTED, NonFiniteWatch, check_validation_loss, inversion_message
 
 # samples: what a forward pass without gradients takes at once, so that the memory does not grow with a file
 _RENDER_PIECE = 2**18
 # samples of a file that one update of the metrics hears
 _SCORE_PIECE = 2**19
+
+
+class HandshakeError(UserError, ValueError):
+    """Model, loss and data do not fit each other."""
 
 
 class System(LightningModule):
@@ -88,19 +93,32 @@ class System(LightningModule):
         self._inversion_told = False
 
     def setup(self, stage: str) -> None:
-        """Model and data check each other.
+        """Model, loss and data check each other.
 
         Raises:
-            ValueError: the pieces that the data or the training cut do not fit the effect's frames.
+            HandshakeError: the effect does not take the device's controls, or its frames or the loss do not take the
+                pieces that training cuts.
         """
+        data = getattr(self.trainer, "datamodule", None)
+        context, segment = getattr(data, "context", 0), getattr(data, "segment_length", 0)
+        if len(self.control_names) != self.effect.num_controls:
+            raise HandshakeError(
+                f"this data set has {len(self.control_names)} controls ({', '.join(self.control_names)}), and the "
+                f"effect {type(self.effect).__name__} takes {self.effect.num_controls or 'none'}"
+            )
         frame = self.effect.frame_size
-        context = getattr(getattr(self.trainer, "datamodule", None), "context", 0)
         for name, samples in (("model.tbptt_samples", self.tbptt_samples or 0), ("data.context", context)):
             if samples % frame:
-                raise ValueError(
-                    f"{name} is {samples}, but {type(self.effect).__name__} looks ahead within blocks of {frame} samples "
-                    f"and can only be cut between them; use a multiple of {frame}, or build it with lookahead: false"
+                raise HandshakeError(
+                    f"{name} is {samples}, but {type(self.effect).__name__} looks ahead within blocks of {frame} "
+                    f"samples and is cut between them; use a multiple of {frame}, or build it with lookahead: false"
                 )
+        if stage == "fit" and segment:
+            silence = torch.zeros(1, 1, min(self.tbptt_samples or segment, segment), device=self.device)
+            try:
+                self.loss(silence, silence)
+            except ValueError as error:
+                raise HandshakeError(f"data.segment_length or model.tbptt_samples is too short: {error}") from error
 
     def forward(self, x: Tensor, controls: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
         return self.effect(x, controls, state)
@@ -112,7 +130,7 @@ class System(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         step = self.global_step
-        x, y = batch.x[..., batch.context :], batch.y[..., batch.context :]
+        x, y = (track[..., batch.context :] for track in (batch.x, _target(batch)))
         state = self._warm_up(batch)
         totals, values, predictions = [], [], []
         for x_piece, y_piece in _pieces(x, y, self.tbptt_samples):
@@ -143,37 +161,41 @@ class System(LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         prediction, _ = self.effect(batch.x, batch.controls)
-        prediction, target = (a[..., batch.context :] for a in (prediction, batch.y))
+        prediction, target = (track[..., batch.context :] for track in (prediction, _target(batch)))
         total, terms = self.loss(prediction, target)
         for name, value in {"total": total, **terms}.items():
-            self._val_losses[name].update(value, weight=len(target))
+            self._val_loss(name).update(value, weight=len(target))
         self.val_metrics.update(prediction, target)
         self._correlation.update(prediction, target)
 
     def on_validation_epoch_end(self) -> None:
-        values = {name: metric.compute() for name, metric in self._val_losses.items()}
+        losses = {name: self._val_loss(name) for name in self._val_losses}
+        values = {name: metric.compute() for name, metric in losses.items()}
         total = values.pop("total")
         self._log_losses("val", total, values, self.global_step)
         self._log(self.val_metrics.compute(), self.global_step)
         correlation = float(self._correlation.compute())
-        for metric in (*self._val_losses.values(), self.val_metrics, self._correlation):
+        for metric in losses.values():
             metric.reset()
+        self.val_metrics.reset()
+        self._correlation.reset()
         if self.trainer.sanity_checking:
             return
         check_validation_loss(float(total), self.global_step, self._last_checkpoint())
         self._tell_inversion(correlation)
         if self.trainer.training:
-            self.lr_schedulers().step(total)
+            schedule: Any = self.lr_schedulers()
+            schedule.step(total)
 
     def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
-        prediction = self.render(batch.x, batch.controls)
+        prediction, target = self.render(batch.x, batch.controls), _target(batch)
         metrics = self.test_metrics.clone()
         metrics.reset()
-        for piece in _pieces(prediction, batch.y, _SCORE_PIECE):
+        for piece in _pieces(prediction, target, _SCORE_PIECE):
             metrics.update(*piece)
             self.test_metrics.update(*piece)
-        self._correlation.update(prediction, batch.y)
-        tracks = {"x": batch.x, "y": batch.y, "prediction": prediction}
+        self._correlation.update(prediction, target)
+        tracks = {"x": batch.x, "y": target, "prediction": prediction}
         return {
             "name": batch.names[0],
             "values": {name: value.cpu() for name, value in metrics.compute().items()},
@@ -234,16 +256,23 @@ class System(LightningModule):
             values = {**values, **{k: torch.full((), float(v), device=self.device) for k, v in axis.items()}}
         self.log_dict(values)
 
+    def _val_loss(self, name: str) -> MeanMetric:
+        return cast(MeanMetric, self._val_losses[name])
+
     def _tell_inversion(self, correlation: float) -> None:
-        warning = inversion_warning(correlation, deaf_to_polarity(self.loss))
-        if warning and not self._inversion_told:
+        if correlation < INVERTED and not self._inversion_told:
             self._inversion_told = True
-            rank_zero_warn(warning)
+            rank_zero_warn(inversion_message(correlation, deaf_to_polarity(self.loss)))
 
     def _last_checkpoint(self) -> str:
         callback: Any = self.trainer.checkpoint_callback
         path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
         return f"The last good checkpoint is {path}." if path else "There is no checkpoint yet."
+
+
+def _target(batch: Batch) -> Tensor:
+    assert batch.y is not None, "only batches for predict come without wet audio"
+    return batch.y
 
 
 def _pieces(a: Tensor, b: Tensor, size: int | None) -> list[tuple[Tensor, Tensor]]:

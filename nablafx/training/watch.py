@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nablafx.errors import UserError
 
+# correlation of output and target from which on an output counts as inverted; untrained ones are near zero
 INVERTED = -0.3
 
 
@@ -63,13 +64,11 @@ def check_validation_loss(total: float, step: int, last_checkpoint: str) -> None
         )
 
 
-def inversion_warning(correlation: float, deaf_terms: list[str]) -> str | None:
-    """What to tell the user of an output with this correlation to its target, or None if it is upright."""
-    if not correlation < INVERTED:
-        return None
+def inversion_message(correlation: float, deaf_terms: list[str]) -> str:
+    """What to tell the user of an output whose correlation to its target is below INVERTED."""
     cause = f" The loss terms {', '.join(deaf_terms)} cannot hear polarity." if deaf_terms else ""
     return (
         f"the output is inverted against the target (correlation {correlation:.2f}): it sounds alike, but cancels the "
-        f"real device when mixed with it, and its ESR is near 4.{cause} Train again with a term that hears polarity and "
-        "has enough weight, such as ESR (model: {loss: {init_args: {terms: {esr: {weight: 1, loss: ESRLoss}}}}})."
+        f"real device when mixed with it, and its ESR is near 4.{cause} Train again with a term that hears polarity "
+        "and has enough weight, such as ESR (model: {loss: {init_args: {terms: {esr: {weight: 1, loss: ESRLoss}}}}})."
     )

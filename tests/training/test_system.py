@@ -1,0 +1,324 @@
+"""The System: steps, truncation, resuming, losses and metrics of epochs, and what it says when a run goes wrong."""
+
+from __future__ import annotations
+
+import warnings
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+
+from nablafx.conditioning import FiLM, TVFiLM
+from nablafx.data import PairedAudioDataModule, write_demo
+from nablafx.effects import LSTM, TCN
+from nablafx.training.losses import ESRLoss, MultiResolutionSTFT, Term, WeightedSum
+from nablafx.training.metrics import default_metrics
+from nablafx.training.system import HandshakeError, System
+from nablafx.training.watch import NonFiniteLossError
+
+SEGMENT = 4800
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return write_demo(tmp_path_factory.mktemp("demo"), settings=("D020_T050", "D080_T050"), seconds=1.2)
+
+
+def data(demo, **kwargs):
+    options = {"controls": ["D", "T"], "segment_length": SEGMENT, "batch_size": 4, **kwargs}
+    return PairedAudioDataModule(str(demo.dry), str(demo.wet), **options)
+
+
+def system(effect=None, **kwargs):
+    """A System around an effect, or around what a function makes; the same weights each time."""
+    torch.manual_seed(0)
+    effect = effect() if effect and not isinstance(effect, nn.Module) else effect
+    kwargs.setdefault("loss", WeightedSum({"esr": Term(ESRLoss()), "mrstft": Term(MultiResolutionSTFT(), 0.1)}))
+    effect = effect or TCN(2, num_blocks=2, channel_width=4, conditioning=FiLM)
+    return System(effect, control_names=("D", "T"), **kwargs)
+
+
+def trainer(folder, **kwargs):
+    options = {
+        "default_root_dir": folder,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "accelerator": "cpu",
+        **kwargs,
+    }
+    return pl.Trainer(**options)
+
+
+def lstm():
+    return LSTM(2, hidden_size=4, conditioning=lambda n: TVFiLM(n, num_features=4))
+
+
+@pytest.mark.parametrize("tbptt", [None, 1280], ids=["whole", "truncated"])
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(demo, tmp_path, tbptt):
+    def train(folder, epochs, checkpoint=None):
+        saver = pl.callbacks.ModelCheckpoint(folder, monitor="loss/val/total", save_last=True)
+        run = trainer(folder, max_epochs=epochs, callbacks=[saver], enable_checkpointing=True)
+        model = system(lstm if tbptt else None, tbptt_samples=tbptt, plateau_patience=0, lr=0.02)
+        run.fit(model, data(demo), ckpt_path=checkpoint, weights_only=True)
+        return model, run
+
+    straight, _ = train(tmp_path / "straight", 4)
+    train(tmp_path / "resumed", 2)
+    torch.manual_seed(1234)  # another process would not have this one's generator
+    resumed, run = train(tmp_path / "resumed", 4, tmp_path / "resumed" / "last.ckpt")
+    assert run.current_epoch == 4
+    for (name, a), b in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_resuming_in_the_middle_of_an_epoch_goes_on_with_the_batches_not_seen_yet(demo, tmp_path):
+    seen = []
+
+    class Spy(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen.append(batch.names)
+
+    def train(steps, checkpoint=None):
+        saver = pl.callbacks.ModelCheckpoint(tmp_path / str(steps), save_last=True, every_n_train_steps=1)
+        run = trainer(tmp_path, max_steps=steps, callbacks=[saver, Spy()], enable_checkpointing=True)
+        run.fit(system(), data(demo), ckpt_path=checkpoint, weights_only=True)
+
+    train(8)
+    whole = list(seen)
+    seen.clear()
+    train(3)
+    train(8, tmp_path / "3" / "last.ckpt")
+    assert seen == whole
+
+
+def test_truncated_training_steps_every_so_many_samples_with_carried_state(demo, tmp_path):
+    """Against a loop written down here: one AdamW step per piece, the state carried and detached."""
+    model = system(lstm, tbptt_samples=1536, gradient_clip_val=0.01, weight_decay=0.0)
+    twin = system(lstm, tbptt_samples=1536)
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    source = data(demo)
+    run.fit(model, source)
+    assert run.global_step == 3
+    batch = next(iter(source.train_dataloader()))
+    optimizer = torch.optim.AdamW(twin.effect.parameters(), lr=twin.lr, weight_decay=0.0)
+    state = None
+    for start, stop in ((0, 1536), (1536, 3072), (3072, SEGMENT)):
+        piece = slice(start, stop)
+        y, state = twin.effect(batch.x[..., piece], batch.controls, state)
+        total, _ = twin.loss(y, batch.y[..., piece])
+        optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_value_(twin.effect.parameters(), 0.01)
+        optimizer.step()
+        state = torch.utils._pytree.tree_map(torch.detach, state)
+    for (name, a), b in zip(model.effect.state_dict().items(), twin.effect.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, msg=name)
+
+
+def test_a_rest_shorter_than_a_piece_goes_with_the_last_one(demo, tmp_path):
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    run.fit(system(lstm, tbptt_samples=2048), data(demo))
+    assert run.global_step == 2
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("value", 1e-4), ("norm", 1e-4)])
+@pytest.mark.parametrize("tbptt", [None, 1280], ids=["whole", "truncated"])
+def test_clipping_works(demo, tmp_path, algorithm, size, tbptt):
+    norms = []
+
+    class Spy(pl.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            gradients = [p.grad for p in pl_module.effect.parameters() if p.grad is not None]
+            by = {"value": lambda g: g.abs().max(), "norm": lambda g: g.norm()}[algorithm]
+            norms.append(float(by(torch.cat([g.flatten() for g in gradients]))))
+
+    model = system(lstm if tbptt else None, tbptt_samples=tbptt)
+    model.gradient_clip_val, model.gradient_clip_algorithm = size, algorithm
+    trainer(tmp_path, max_steps=3, callbacks=[Spy()]).fit(model, data(demo))
+    assert len(norms) >= 3
+    assert norms == pytest.approx([size] * len(norms), rel=1e-3)
+
+
+def test_context_is_run_and_not_scored(demo, tmp_path):
+    """With context as long as the receptive field, validation scores what a run over the whole file gives."""
+    model = system()
+    field = model.effect.receptive_field
+    source = data(demo, context=field, batch_size=1)
+    run = trainer(tmp_path)
+    run.validate(model, source, verbose=False)
+    scored = run.callback_metrics["metrics/val/mse"]
+    errors, count = 0.0, 0
+    for batch in source.val_dataloader():
+        y, _ = model.effect(batch.x, batch.controls)
+        error = (y - batch.y)[..., field:]
+        assert error.shape[-1] == SEGMENT
+        errors, count = errors + float(error.square().sum()), count + error.numel()
+    assert float(scored) == pytest.approx(errors / count, rel=1e-5)
+
+
+def test_validation_metrics_are_those_of_the_whole_epoch(demo, tmp_path):
+    """Unequal batches (the last one is smaller) count by what they hold."""
+    model, source = system().eval(), data(demo, batch_size=3)
+    run = trainer(tmp_path)
+    run.validate(model, source, verbose=False)
+    batches = list(source.val_dataloader())
+    sizes = {len(batch.x) for batch in batches}
+    assert len(sizes) > 1
+    with torch.no_grad():
+        predictions = torch.cat([model.effect(b.x, b.controls)[0] for b in batches])
+    targets = torch.cat([b.y for b in batches])
+    for name, value in default_metrics()(predictions, targets).items():
+        assert float(run.callback_metrics[f"metrics/val/{name}"]) == pytest.approx(float(value), rel=1e-4), name
+
+
+def test_losses_are_logged_as_total_weighted_and_unweighted(demo, tmp_path):
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(system(), data(demo))
+    for stage in ("train", "val"):
+        logged = {name: float(run.callback_metrics[f"loss/{stage}/{name}"]) for name in ("total", "esr", "mrstft")}
+        weighted = {name: float(run.callback_metrics[f"loss/{stage}/weighted/{name}"]) for name in ("esr", "mrstft")}
+        assert weighted == pytest.approx({"esr": logged["esr"], "mrstft": 0.1 * logged["mrstft"]}, rel=1e-5)
+        assert logged["total"] == pytest.approx(sum(weighted.values()), rel=1e-5)
+
+
+def test_test_scores_each_file_alone_and_all_together(demo, tmp_path):
+    model, source = system().eval(), data(demo)
+    outputs = {}
+
+    class Spy(pl.Callback):
+        def on_test_batch_end(self, trainer, pl_module, out, batch, batch_idx, dataloader_idx=0):
+            outputs[out["name"]] = (out, batch)
+
+    trainer(tmp_path, callbacks=[Spy()]).test(model, source, verbose=False)
+    assert len(outputs) == 2
+    errors = []
+    for out, batch in outputs.values():
+        with torch.no_grad():
+            y, _ = model.effect(batch.x, batch.controls)
+        torch.testing.assert_close(out["prediction"], y[0])
+        errors.append((y - batch.y).square())
+        assert float(out["values"]["mse"]) == pytest.approx(float(errors[-1].mean()), rel=1e-4)
+    total = torch.cat([e.flatten() for e in errors]).mean()
+    assert model.test_totals["mse"] == pytest.approx(float(total), rel=1e-4)
+
+
+def test_render_equals_one_call_whatever_the_length(monkeypatch):
+    monkeypatch.setattr("nablafx.training.system._RENDER_PIECE", 1000)
+    model = system(TCN(2, num_blocks=2, channel_width=4, conditioning=TVFiLM)).eval()
+    x, controls = torch.randn(1, 1, 5001), torch.rand(1, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(model.render(x, controls), model.effect(x, controls)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_plateau_schedule_steps_per_validation_and_not_in_the_sanity_check(demo, tmp_path):
+    model = system(plateau_patience=0, plateau_factor=0.5, lr=1e-12)
+    run = trainer(tmp_path, max_epochs=3, num_sanity_val_steps=2)
+    run.fit(model, data(demo))
+    # the loss cannot improve at this rate: the first validation sets the mark, each later one halves
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.25e-12, rel=1e-6)
+
+
+def test_best_checkpoint_holds_the_weights_that_were_validated(demo, tmp_path):
+    saver = pl.callbacks.ModelCheckpoint(tmp_path, monitor="loss/val/total", filename="best")
+    run = trainer(tmp_path, max_epochs=3, callbacks=[saver], enable_checkpointing=True)
+    run.fit(system(lr=0.02), data(demo))
+    again = trainer(tmp_path)
+    again.validate(system(), data(demo), ckpt_path=saver.best_model_path, weights_only=True, verbose=False)
+    assert float(again.callback_metrics["loss/val/total"]) == pytest.approx(float(saver.best_model_score), rel=1e-6)
+
+
+def test_film_statistics_move_in_training_only(demo, tmp_path):
+    model = system()
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=2)
+    run.fit(model, data(demo))
+    norm = model.effect.blocks[0].modulation.norm
+    assert norm.updates == 2
+    before = norm.mean.clone()
+    run.validate(model, data(demo), verbose=False)
+    assert torch.equal(norm.mean, before)
+
+
+class Exploding(nn.Module):
+    """Finite until call number `at`."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.calls, self.at = 0, at
+
+    def forward(self, prediction, target):
+        self.calls += 1
+        return (prediction - target).square().mean() * (float("nan") if self.calls > self.at else 1.0)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(demo, tmp_path):
+    batches = len(data_batches(demo))
+    # one call checks that the loss takes the segments, then an epoch with its validation, then two steps more
+    validations = len(list_of(demo, "val"))
+    model = system(loss=WeightedSum({"bad": Term(Exploding(1 + batches + validations + 2))}))
+    saver = pl.callbacks.ModelCheckpoint(tmp_path, monitor="loss/val/total", save_last=True)
+    run = trainer(tmp_path, max_epochs=5, callbacks=[saver], enable_checkpointing=True)
+    with pytest.raises(NonFiniteLossError) as caught:
+        run.fit(model, data(demo))
+    message = str(caught.value)
+    assert f"at step {batches + 2}" in message
+    assert str(tmp_path / "last.ckpt") in message
+    assert ".target@" in message
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert all(v.isfinite().all() for v in kept["state_dict"].values())
+
+
+def list_of(demo, side):
+    source = data(demo)
+    source.setup("fit")
+    return list(source.train_dataloader() if side == "train" else source.val_dataloader())
+
+
+def data_batches(demo):
+    return list_of(demo, "train")
+
+
+def test_inverted_output_is_told_once_with_the_cure(demo, tmp_path):
+    class Inverted(TCN):
+        def forward(self, x, controls=None, state=None):
+            y, state = super().forward(x, controls, state)
+            return 0 * y - torch.tanh(3 * x), state
+
+    deaf = WeightedSum({"mrstft": Term(MultiResolutionSTFT())})
+    model = system(Inverted(2, num_blocks=2, channel_width=4, conditioning=FiLM), loss=deaf)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer(tmp_path, max_epochs=3).fit(model, data(demo))
+    told = [str(w.message) for w in caught if "inverted" in str(w.message) and "output" in str(w.message)]
+    assert len(told) == 1
+    assert "mrstft cannot hear polarity" in told[0]
+    assert "ESR" in told[0]
+
+
+def test_handshake(demo, tmp_path):
+    unfit = [
+        (system(TCN(2, num_blocks=2, conditioning=TVFiLM), tbptt_samples=1000), {}, "tbptt_samples is 1000.*128"),
+        (system(TCN(2, num_blocks=2, conditioning=TVFiLM)), {"context": 100}, "context is 100.*128"),
+        (system(TCN(num_blocks=2)), {}, r"2 controls \(D, T\), and the effect TCN takes none"),
+        (system(), {"segment_length": 500}, "segment_length or model.tbptt_samples is too short"),
+        (system(tbptt_samples=512), {}, "segment_length or model.tbptt_samples is too short"),
+    ]
+    for model, options, message in unfit:
+        with pytest.raises(HandshakeError, match=message):
+            trainer(tmp_path, max_epochs=1).fit(model, data(demo, **options))
+
+
+@pytest.mark.gpu
+def test_training_step_does_not_wait_for_the_accelerator(demo, tmp_path):
+    class Strict(pl.Callback):
+        def on_train_batch_start(self, *args):
+            torch.cuda.set_sync_debug_mode("error")
+
+        def on_train_batch_end(self, *args):
+            torch.cuda.set_sync_debug_mode("default")
+
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, accelerator="gpu", callbacks=[Strict()])
+    run.fit(system(), data(demo, cache_on_device=True))
