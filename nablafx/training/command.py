@@ -25,7 +25,15 @@ from nablafx.effects.base import UnheardControlsError
 from nablafx.errors import UserError
 from nablafx.training import callbacks, losses, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
-from nablafx.training.runs import CHECKPOINTS, checkpoint, folder_of, latest_folder, new_folder, run_name
+from nablafx.training.runs import (
+    CHECKPOINTS,
+    checkpoint,
+    folder_beside,
+    folder_of,
+    latest_folder,
+    new_folder,
+    run_name,
+)
 from nablafx.training.system import System
 
 MONITOR = "loss/val/total"
@@ -46,9 +54,12 @@ class Parser(LightningArgumentParser):
     """Answers a wrong name with the nearest right one."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            # a parser within a parser: the outer one will tell
+            super().error(message, ex)
         # some of jsonargparse's answers name the nearest name themselves
         hint = "" if "Did you mean" in message else _nearest(message, _vocabulary(self))
-        raise UserError(f"{message}{hint}\nEvery option: {self.prog} --help") from ex
+        raise UserError(f"{message}{hint}\nEvery option: nablafx {self.prog.split()[-1]} --help") from ex
 
 
 class SaveConfig(Callback):
@@ -125,8 +136,6 @@ class Command(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        if subcommand != "fit":
-            parser.set_defaults({"ckpt_path": "best"})
         if subcommand == "test":
             # our own table says it
             parser.set_defaults({"verbose": False})
@@ -145,7 +154,7 @@ class Command(LightningCLI):
         self._find_folder(root)
         saved = config.clone()
         saved.ckpt_path = None
-        self.resolved = self._parser(self.command).dump(saved, skip_none=False, skip_link_targets=True)
+        self.resolved = self._parser(self.command).dump(saved, skip_unset=False, skip_link_targets=True)
         config.trainer.default_root_dir = str(self.folder)
         config.checkpoint.dirpath = str(self.folder / CHECKPOINTS)
         if config.trainer.logger is not False:
@@ -192,8 +201,10 @@ class Command(LightningCLI):
     def _find_folder(self, root: str) -> None:
         """Where this command writes; a checkpoint asked for as best or last becomes a path."""
         config = self.config[self.command]
+        if self.command != "fit":
+            config.ckpt_path = config.ckpt_path or "best"
         if config.ckpt_path in ("best", "last"):
-            self._folder = latest_folder(root, config.name)
+            self._folder = folder_beside(config.config or ()) or latest_folder(root, config.name)
             config.ckpt_path = str(checkpoint(self.folder, config.ckpt_path))
         elif config.ckpt_path and self.command != "fit":
             self._folder = folder_of(Path(config.ckpt_path))
@@ -214,6 +225,7 @@ class Command(LightningCLI):
 
 def _nearest(message: str, known: list[str]) -> str:
     """A hint for the words of jsonargparse's message that look like a name in `known`, but are none."""
+    message = re.sub(r"<class '[^']*'>|Given value.*", "", message)
     words = re.findall(r"['\"`]([\w.]+)['\"`]|--([\w.]+)|string: ([\w.]+)", message)
     leaves = [word.split(".")[-1] for groups in words for word in groups if word]
     near = [match for leaf in leaves if leaf not in known for match in get_close_matches(leaf, known, 1, 0.6)]

@@ -12,11 +12,15 @@ from torch import Tensor, nn
 FLOOR = 1e-8  # mean square of a batch taken for silence, -80 dB of full scale: loss and gradient stay finite
 
 
+class Loss(nn.Module):
+    """A loss of this package: its short name in a config is taken before auraloss' and torch's."""
+
+
 @dataclass
 class Term:
     """One summand. loss: any module of (prediction, target) -> scalar, such as torch.nn.L1Loss."""
 
-    loss: nn.Module
+    loss: Loss | nn.Module
     weight: float = 1.0
 
 
@@ -45,7 +49,7 @@ class WeightedSum(nn.Module):
         return total, values
 
 
-class ESRLoss(nn.Module):
+class ESRLoss(Loss):
     """Error-to-signal ratio: energy of the error over energy of the target, both pooled over the batch.
 
         Σ (y - ŷ)² / (Σ y² + FLOOR · number of samples)
@@ -69,7 +73,7 @@ class ESRLoss(nn.Module):
         return error.square().mean() / (target.square().mean() + FLOOR)
 
 
-class DCLoss(nn.Module):
+class DCLoss(Loss):
     """Energy of the constant part of the error over energy of the target, pooled over the batch.
 
         Σ_items (mean_t (y - ŷ))² / (Σ_items mean_t y² + FLOOR · B)
@@ -82,7 +86,7 @@ class DCLoss(nn.Module):
         return offset.square().mean() / (target.square().mean() + FLOOR)
 
 
-class MultiResolutionSTFT(nn.Module):
+class MultiResolutionSTFT(Loss):
     """Mean over resolutions of spectral convergence + L1 distance of log magnitudes, as auraloss has them.
 
         ‖ |S| - |Ŝ| ‖_F / ‖ |S| ‖_F + mean | log|S| - log|Ŝ| |,   S = STFT(y), magnitudes at least 1e-4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -80,6 +80,12 @@ def latest_folder(log_root: str | Path, name: str) -> Path:
         f"there is no run with a checkpoint in {parent}; train one with nablafx fit and the same -c files, or name a "
         "file: --ckpt_path FILE.ckpt"
     )
+
+
+def folder_beside(files: Iterable[str | Path]) -> Path | None:
+    """The run that one of the config files is the resolved config of, or None."""
+    folders = (Path(str(file)).parent for file in files if Path(str(file)).name == "config.yaml")
+    return next((folder for folder in folders if any((folder / CHECKPOINTS).glob("*.ckpt"))), None)
 
 
 def checkpoint(folder: Path, which: str) -> Path:

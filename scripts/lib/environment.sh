@@ -69,7 +69,7 @@ set_up_environment() {
   make_venv
   is_installed "$extra" && return
   echo "Installing nablafx into $venv (minutes, the first time)"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e ".${extra:+[$extra]}" ||
+  "$venv/bin/python" -m pip install -qq --disable-pip-version-check -e ".${extra:+[$extra]}" ||
     fail "pip could not install nablafx into $venv; its message is above"
   stamp_text >"$venv/nablafx${extra:+-$extra}.stamp"
 }

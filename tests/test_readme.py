@@ -1,0 +1,116 @@
+"""What README.md and CONTRIBUTING.md say holds: code, commands, tables and places."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+
+import pytest
+import yaml
+
+import nablafx.conditioning
+import nablafx.effects
+from nablafx.cli import main
+from nablafx.data import PairedAudioDataModule
+
+from .conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+PAGES = {"README.md": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text()}
+KNOBS = 4  # of the tables' columns with a conditioning
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[1:] for line in words if line[:1] == ["nablafx"]]
+
+
+def rows() -> list[tuple[str, str, str, str]]:
+    """(model, receptive field, column, figure) of every figure in the tables of models."""
+    found = []
+    for table in re.findall(r"^\| `cfg/model/` \|.*\n(?:\|.*\n)+", README, re.MULTILINE):
+        head, _, *body = [[cell.strip(" `") for cell in line.strip("|\n").split("|")] for line in table.splitlines()]
+        for model, field, *figures in body:
+            found += [(model, field, column, figure) for column, figure in zip(head[2:], figures, strict=True)]
+    return found
+
+
+def load(path: str):
+    return yaml.safe_load((ROOT / "cfg" / "model" / f"{path}.yaml").read_text())["model"]["effect"]
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[-1][:20])
+def test_python_runs(code, tmp_path, monkeypatch):
+    (tmp_path / "demo").symlink_to(ROOT / "demo")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_commands_parse(words, tmp_path, monkeypatch, capsys):
+    (tmp_path / "cfg").symlink_to(ROOT / "cfg")
+    (tmp_path / "pedal.yaml").write_text(next(block for block in blocks("yaml") if block.startswith("data:")))
+    monkeypatch.chdir(tmp_path)
+    # an ellipsis stands for the files that every fit needs
+    needed = ["-c", "pedal.yaml", "-c", "cfg/model/lstm/32.yaml", "-c", "cfg/trainer/tbptt.yaml"]
+    words = [word for given in words for word in (needed if given == "…" else [given])]
+    with pytest.raises(SystemExit) as ending:
+        main([*words, "--print_config"])
+    assert ending.value.code == 0
+    assert "data" in yaml.safe_load(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("yaml") if b.startswith("model:")])
+def test_model_sections_build(block, tmp_path, monkeypatch, capsys):
+    (tmp_path / "given.yaml").write_text(block)
+    monkeypatch.chdir(ROOT)
+    files = ["-c", "cfg/data/demo-overdrive.yaml", "-c", "cfg/model/lstm/32.yaml", "-c", str(tmp_path / "given.yaml")]
+    with pytest.raises(SystemExit) as ending:
+        main(["fit", *files, "--print_config"])
+    assert ending.value.code == 0
+
+
+def test_data_sections_name_arguments():
+    arguments = set(inspect.signature(PairedAudioDataModule).parameters)
+    sections = [yaml.safe_load(block)["data"] for block in blocks("yaml") if block.startswith("data:")]
+    assert len(sections) == 2
+    assert all(set(section) <= arguments for section in sections)
+
+
+@pytest.mark.parametrize("key", sorted(set(re.findall(r"`data\.(\w+)`", README))))
+def test_data_settings_exist(key):
+    assert key in inspect.signature(PairedAudioDataModule).parameters
+
+
+@pytest.mark.parametrize(("model", "field", "column", "figure"), rows(), ids=lambda value: str(value))
+def test_tables(model, field, column, figure):
+    effect = load(model)
+    arguments = dict(effect["init_args"])
+    if column != "plain":
+        given = load(f"with/{column}")["init_args"]["conditioning"]
+        cls = getattr(nablafx.conditioning, given["class_path"])
+        arguments |= {"num_controls": KNOBS, "conditioning": lambda n: cls(n, **given.get("init_args", {}))}
+    net = getattr(nablafx.effects, effect["class_path"])(**arguments)
+    assert f"{sum(p.numel() for p in net.parameters()):,}" == figure
+    reach = net.receptive_field
+    assert field == ("unbounded" if reach is None else f"{1000 * reach / 48_000:.0f} ms")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_places_exist(page):
+    words = re.findall(r"(?<![\w/.$~-])(?:cfg|demo|docs|nablafx|scripts|tests|\.ci)/[\w./-]*", PAGES[page])
+    missing = {word.rstrip(".") for word in words if not (ROOT / word.rstrip(".")).exists()}
+    assert not missing, f"{page} names {', '.join(sorted(missing))}"
+
+
+def test_every_model_is_in_the_tables():
+    told = {model for model, *_ in rows()}
+    there = {str(path.relative_to(ROOT / "cfg/model").with_suffix("")) for path in (ROOT / "cfg/model").rglob("*.yaml")}
+    missing = {name for name in there if not name.startswith("with/")} - told
+    assert not missing, f"the tables of README.md lack {', '.join(sorted(missing))}"
