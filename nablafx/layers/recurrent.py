@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 # cuDNN refuses very long sequences (seen at 480,000 steps); carried state makes pieces exact
 _MAX_STEPS = 65_536
-_PLAIN_ITERATIONS = 8
-_NEWTON_ITERATIONS = 6
+# of the recurrence itself: it ends near the fixed point that a long run reaches, where Newton's method finds it
+_SETTLING_STEPS = 512
+_NEWTON_ITERATIONS = 4
 # of (I - J)^-1: beyond it the fixed point is marginal, and its gradient would be noise
 _MAX_SENSITIVITY = 1e3
 
@@ -34,30 +35,30 @@ class Recurrent(nn.LSTM):
     def rest(self, x: Tensor) -> tuple[Tensor, State]:
         """Output (B, hidden_size) and state after the constant input x (B, input_size) held for ever.
 
-        Found layer by layer as the fixed point of the recurrence. Where a layer has none that attracts (it may
-        oscillate for ever), the nearest point found is taken: a valid state, like any other.
+        Found layer by layer as the fixed point of the recurrence near which a run from zero settles. Where a layer
+        has none that attracts (it may oscillate for ever), the nearest point found is taken: a valid state, like any
+        other.
         """
+        with torch.no_grad():
+            _, (settled, _) = super().forward(x.unsqueeze(1).expand(-1, _SETTLING_STEPS, -1))
         states = []
         for layer in range(self.num_layers):
             weights = [getattr(self, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
             w_ih, w_hh, b_ih, b_hh = weights
-            x, c = _fixed_point(x @ w_ih.T + b_ih + b_hh, w_hh)
+            x, c = _fixed_point(x @ w_ih.T + b_ih + b_hh, w_hh, settled[layer])
             states.append((x, c))
         h, c = (torch.stack(s, dim=1) for s in zip(*states, strict=True))
         return x, (h, c)
 
 
-def _fixed_point(drive: Tensor, w_hh: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve h = o tanh(c), c = f c + i g for gates at drive + W h: drive (B, 4 H) -> h, c (B, H).
+def _fixed_point(drive: Tensor, w_hh: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve h = o tanh(c), c = f c + i g for gates at drive + W h: drive (B, 4 H), h near it (B, H) -> h, c (B, H).
 
-    c is eliminated, c = i g / (1 - f), so that slow forget gates need no long iteration; h follows by a few plain
-    iterations, which choose the basin, and Newton's method. No step waits for the accelerator. The last Newton step is
-    differentiable: it does not move the solution, and gives it the gradient of the implicit function theorem.
+    c is eliminated, c = i g / (1 - f), so that slow forget gates need no long iteration; h follows by Newton's method.
+    No step waits for the accelerator. The last Newton step is differentiable: it does not move the solution, and gives
+    it the gradient of the implicit function theorem.
     """
     with torch.no_grad():
-        h = drive.new_zeros(drive.shape[0], w_hh.shape[1])
-        for _ in range(_PLAIN_ITERATIONS):
-            h = _cell(drive, w_hh, h)[0]
         for _ in range(_NEWTON_ITERATIONS):
             target, _, slopes = _cell(drive, w_hh, h)
             inverse, trusted = _inverse(slopes, w_hh)

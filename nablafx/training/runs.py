@@ -20,7 +20,7 @@ _KINDS = ("data", "model", "trainer")
 def run_name(files: Sequence[str | Path]) -> str:
     """data/model/trainer from the names of config files: ts9/tcn-250-l+tfilm/blackbox.
 
-    A file's kind is the folder below which it lies (cfg/model/tcn/250-l.yaml), or the one section that it has. What
+    A file's kind is its folder below cfg/ (cfg/model/tcn/250-l.yaml); elsewhere it is the one section that it has. What
     lies in model/with/ or loss/ is added with a plus; loggers do not count.
     """
     names: dict[str, list[str]] = {kind: [] for kind in _KINDS}
@@ -107,10 +107,11 @@ def _versions(parent: Path) -> list[int]:
 
 def _place(file: Path) -> tuple[str | None, list[str]]:
     """A config file's kind and its path below the folder of that kind, without the suffix."""
-    parts = [*file.parts[:-1], file.stem]
-    for index in range(len(parts) - 2, -1, -1):
-        if parts[index] in (*_KINDS, "loss"):
-            return parts[index], parts[index + 1 :]
+    folders = list(file.parts[:-1])
+    if "cfg" in folders:
+        below = folders[len(folders) - folders[::-1].index("cfg") :]
+        if below and below[0] in (*_KINDS, "loss"):
+            return below[0], [*below[1:], file.stem]
     content = yaml.safe_load(file.read_text()) if file.exists() else None
     sections = [kind for kind in _KINDS if isinstance(content, dict) and kind in content]
     return (sections[0] if len(sections) == 1 else None), [file.stem]
