@@ -3,8 +3,9 @@
     python scripts/benchmark_training.py --threads 2 --steps 50
 
 Bare: effect, loss, backward, clipping and AdamW in a plain loop over one batch. Fit: the same System under Lightning,
-with the data module, the file sink, train metrics every 50 steps, progress bar and learning-rate monitor; time between the
-starts of its batches. Both are repeated in turn, since shared machines drift; the medians of the rounds are told.
+with the data module, the file sink, train metrics every 50 steps, progress bar and learning-rate monitor; time
+between the starts of its batches. Both are repeated in turn, since shared machines drift; the medians of the rounds
+are told.
 """
 
 from __future__ import annotations
