@@ -11,6 +11,8 @@ mkdir -p "${LOG_ROOT:-logs}"
 mkdir "$logs"
 # the demo lies in the checkout, wherever the user's own data are
 export DATA_ROOT="$root"
+# an LSTM this small gains little from a second thread, and loses much where another program wants the core
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
 for command in fit test predict; do
   echo "== nablafx $command"

@@ -83,5 +83,5 @@ class TinyTFiLM(PerLayerConditioning):
         listener = BlockLSTM(
             num_features, self.size, self.num_controls, self.block_size, self.lookahead, squeeze=self.size
         )
-        readout: nn.Sequential = MLP(self.size, 16, 32, 2 * num_features)
-        return BlockModulation(listener, readout if self.final_relu else readout[:-1])
+        *layers, relu = MLP(self.size, 16, 32, 2 * num_features)
+        return BlockModulation(listener, nn.Sequential(*layers, *([relu] if self.final_relu else [])))

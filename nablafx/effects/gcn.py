@@ -47,6 +47,8 @@ class GCN(ConvStack):
             block = GCNBlock(conv, modulation, residual)
             nn.init.uniform_(block.skip.weight, -bound, bound)
             self.blocks.append(block)
+        # fed by nothing, and so without a gradient, which training over several processes would wait for
+        block.mix.requires_grad_(False)
         self.bias = nn.Parameter(torch.empty(()).uniform_(-bound, bound))
 
     def read_in(self, x: Tensor) -> tuple[Tensor, Tensor]:

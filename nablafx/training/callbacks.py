@@ -215,8 +215,7 @@ class ProgressBar(TQDMProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        late = time.monotonic() - self._logged_at > self.log_seconds
-        if self._logs and late and (batch_idx + 1) % self.refresh_rate == 0:
+        if self._logs and time.monotonic() - self._logged_at > self.log_seconds:
             self._log_line(trainer, pl_module)
 
     def on_train_end(self, *args: Any) -> None:

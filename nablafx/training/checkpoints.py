@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,23 @@ import torch
 from torch import nn
 
 from nablafx.errors import UserError
+
+# what torch.load raises on bytes that are no checkpoint: its machine stumbles wherever they lead it
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    OSError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class CheckpointError(UserError, ValueError):
@@ -27,14 +45,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint {path}; name a file, or best or last")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"the checkpoint {path} cannot be read ({reason}); it is damaged, or not made by nablafx. "
             "Take another one of its folder"
         ) from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"the file {path} is no checkpoint of nablafx: it has no state_dict")
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(f"the file {path} is no checkpoint of nablafx: it has no state_dict of tensors")
     return content
 
 

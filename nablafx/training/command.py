@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import warnings
 from difflib import get_close_matches
 from pathlib import Path
@@ -80,8 +79,6 @@ class Command(LightningCLI):
     def __init__(self, command: str, words: list[str]) -> None:
         self.command = command
         self._folder: Path | None = None
-        # LightningCLI warns of arguments given beside those of the process, which are the same here
-        outer, sys.argv = sys.argv, sys.argv[:1]
         try:
             super().__init__(
                 System,
@@ -95,7 +92,6 @@ class Command(LightningCLI):
                 args=[command, *words],
             )
         finally:
-            sys.argv = outer
             if self._folder and self._folder.exists() and not any(self._folder.iterdir()):
                 # nothing began: the folder that was claimed is given back
                 os.removedirs(self._folder)
@@ -109,6 +105,10 @@ class Command(LightningCLI):
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         # the parsers of the other commands would only cost time; weights_only is not the user's to switch off
         return {self.command: {*LightningCLI.subcommands()[self.command], "weights_only"}}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        # LightningCLI would warn of arguments given beside those of the process, which are the same here
+        self.config = parser.parse_args(args)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="of the run; default: from the -c files")
@@ -131,7 +131,6 @@ class Command(LightningCLI):
             }
         )
         parser.link_arguments("data.num_controls", "model.effect.init_args.num_controls", apply_on="instantiate")
-        parser.link_arguments("data.control_names", "model.control_names", apply_on="instantiate")
         parser.link_arguments("data.sample_rate", "model.sample_rate", apply_on="instantiate")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -196,7 +195,8 @@ class Command(LightningCLI):
         return {**kwargs, "ckpt_path": path, "weights_only": True}
 
     def after_fit(self) -> None:
-        print(f"The run is in {self.folder}")
+        if self.trainer.is_global_zero:
+            print(f"The run is in {self.folder}")
 
     def _find_folder(self, root: str) -> None:
         """Where this command writes; a checkpoint asked for as best or last becomes a path."""
@@ -248,6 +248,8 @@ def _quieten() -> None:
     """Leave out what says nothing about the user's run."""
     warnings.filterwarnings("ignore", r".*does not have many workers", UserWarning)
     warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
+    # what is logged per epoch are torchmetrics, which have heard all processes
+    warnings.filterwarnings("ignore", r"It is recommended to use `self.log")
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: "💡" not in record.getMessage())
+        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(("💡", "TPU available")))

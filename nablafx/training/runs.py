@@ -29,7 +29,9 @@ def run_name(files: Sequence[str | Path]) -> str:
         kind, below = _place(file)
         if kind == "trainer" and below[0] == "logger":
             continue
-        if kind in names:
+        if kind == "loss":
+            names["model"].append(below[-1])
+        elif kind in names:
             names[kind].append(below[-1] if below[0] == "with" else "-".join(below))
         else:
             extras.append(below[-1])
@@ -89,9 +91,17 @@ def folder_beside(files: Iterable[str | Path]) -> Path | None:
 
 
 def checkpoint(folder: Path, which: str) -> Path:
-    """The file of the "best" or the "last" checkpoint of a run; the last one where none was validated."""
-    found = [folder / CHECKPOINTS / f"{name}.ckpt" for name in dict.fromkeys((which, "last", "best"))]
-    return next(path for path in found if path.exists())
+    """The file of the "best" or the "last" checkpoint of a run; the last one where none was validated.
+
+    Raises:
+        UserError: the run's checkpoints have other names.
+    """
+    for name in dict.fromkeys((which, "last", "best")):
+        path = folder / CHECKPOINTS / f"{name}.ckpt"
+        if path.exists():
+            return path
+    others = ", ".join(sorted(path.name for path in (folder / CHECKPOINTS).glob("*.ckpt")))
+    raise UserError(f"there is neither best nor last in {folder / CHECKPOINTS}; name one: --ckpt_path FILE ({others})")
 
 
 def folder_of(checkpoint_file: Path) -> Path:

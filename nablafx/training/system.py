@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -51,7 +50,6 @@ class System(LightningModule):
         gradient_clip_val: float | None = 10.0,
         gradient_clip_algorithm: Literal["value", "norm"] = "value",
         sample_rate: int = 48_000,
-        control_names: Sequence[str] = (),
     ) -> None:
         """
         Args:
@@ -65,7 +63,6 @@ class System(LightningModule):
             gradient_clip_val: largest gradient; None: unclipped.
             gradient_clip_algorithm: clip each value, or the norm of all.
             sample_rate: Hz, of the data; supplied by them.
-            control_names: the device's controls; supplied by the data.
         """
         super().__init__()
         # truncated training steps the optimizer within a batch; whole sequences take the same way with one piece
@@ -81,7 +78,6 @@ class System(LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.gradient_clip_algorithm = gradient_clip_algorithm
         self.sample_rate = sample_rate
-        self.control_names = tuple(control_names)
         metrics = default_metrics()
         self.train_metrics = metrics.clone(prefix="metrics/train/")
         self.val_metrics = metrics.clone(prefix="metrics/val/")
@@ -101,10 +97,11 @@ class System(LightningModule):
         """
         data = getattr(self.trainer, "datamodule", None)
         context, segment = getattr(data, "context", 0), getattr(data, "segment_length", 0)
-        if len(self.control_names) != self.effect.num_controls:
+        names = getattr(data, "control_names", None)
+        if names is not None and len(names) != self.effect.num_controls:
             raise HandshakeError(
-                f"this data set has {len(self.control_names)} controls ({', '.join(self.control_names)}), and the "
-                f"effect {type(self.effect).__name__} takes {self.effect.num_controls or 'none'}"
+                f"this data set has {len(names) or 'no'} controls ({', '.join(names) or 'data.controls: none'}), and "
+                f"the effect {type(self.effect).__name__} takes {self.effect.num_controls or 'none'}"
             )
         frame = self.effect.frame_size
         for name, samples in (("model.tbptt_samples", self.tbptt_samples or 0), ("data.context", context)):

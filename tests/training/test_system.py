@@ -36,7 +36,7 @@ def system(effect=None, **kwargs):
     effect = effect() if effect and not isinstance(effect, nn.Module) else effect
     kwargs.setdefault("loss", WeightedSum({"esr": Term(ESRLoss()), "mrstft": Term(MultiResolutionSTFT(), 0.1)}))
     effect = effect or TCN(2, num_blocks=2, channel_width=4, conditioning=FiLM)
-    return System(effect, control_names=("D", "T"), **kwargs)
+    return System(effect, **kwargs)
 
 
 def trainer(folder, **kwargs):
