@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 import torch
-from scipy.signal import fftconvolve, lfilter
+from scipy.signal import fftconvolve
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -15,19 +13,13 @@ from nablafx.dsp import ssm
 from nablafx.effects import S4
 from nablafx.layers.diagonal_ssm import DiagonalSSM
 
+from .oracle import Continuous, continuous, recurrence, sum_formula
+
 LENGTH = 144_000
 
 
-class Continuous(NamedTuple):
-    """s' = A s + u, y = 2 Re(C s) + D u, sampled every dt."""
-
-    A: np.ndarray
-    dt: np.ndarray
-    C: np.ndarray
-    D: np.ndarray
-
-    def discrete(self) -> ssm.Diagonal:
-        return ssm.discretize(*(torch.from_numpy(v) for v in self))
+def discrete(of: Continuous) -> ssm.Diagonal:
+    return ssm.discretize(*(torch.from_numpy(v) for v in of))
 
 
 def drawn(channels: int, states: int, seed: int = 0) -> Continuous:
@@ -36,31 +28,6 @@ def drawn(channels: int, states: int, seed: int = 0) -> Continuous:
     A = -np.exp(rng.normal(np.log(0.5), 0.5, (channels, states))) + 1j * np.pi * np.arange(states)
     C = rng.normal(size=(channels, states)) + 1j * rng.normal(size=(channels, states))
     return Continuous(A, np.exp(rng.uniform(np.log(1e-3), np.log(1e-1), channels)), C, rng.normal(size=channels))
-
-
-def sum_formula(of: Continuous, length: int) -> np.ndarray:
-    """2 Re Σ_n C_n (exp(A_n dt) - 1) / A_n exp(A_n dt l), and D at l = 0."""
-    kernel = np.zeros((len(of.dt), length))
-    for h, (dt, D) in enumerate(zip(of.dt, of.D, strict=True)):
-        for A, C in zip(of.A[h], of.C[h], strict=True):
-            kernel[h] += 2 * (C * (np.exp(A * dt) - 1) / A * np.exp(A * dt * np.arange(length))).real
-        kernel[h, 0] += D
-    return kernel
-
-
-def recurrence(of: Continuous, u: np.ndarray, state: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """scipy runs every mode by itself: u (B, H, T), state (B, H, N) -> y, state."""
-    channels, states = of.A.shape
-    y = u * of.D[:, None]
-    after = np.zeros((len(u), channels, states), complex)
-    before = after if state is None else state
-    for h in range(channels):
-        for n in range(states):
-            z = np.exp(of.A[h, n] * of.dt[h])
-            modes, _ = lfilter([(z - 1) / of.A[h, n]], [1, -z], u[:, h], zi=z * before[:, h, n, None])
-            y[:, h] += 2 * (of.C[h, n] * modes).real
-            after[:, h, n] = modes[:, -1]
-    return y, after
 
 
 def relative(found, expected) -> float:
@@ -75,7 +42,7 @@ def zeros(batch: int, of: Continuous, dtype=torch.complex128) -> torch.Tensor:
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 1000, 4097])
 def test_kernel_equals_the_sum(length):
     system = drawn(3, 5)
-    found = ssm.kernel(system.discrete(), length)
+    found = ssm.kernel(discrete(system), length)
     assert found.shape == (3, length)
     np.testing.assert_allclose(found, sum_formula(system, length), rtol=0, atol=1e-12)
 
@@ -85,7 +52,7 @@ def test_kernel_is_still_right_after_three_seconds():
     slow = Continuous(np.array([[-0.5 + 1e5j]]), np.array([1e-5]), np.array([[1 + 1j]]), np.zeros(1))
     expected = sum_formula(slow, LENGTH)
     assert np.abs(expected[:, -1000:]).max() > 0.4 * np.abs(expected).max()
-    assert relative(ssm.kernel(slow.discrete(), LENGTH), expected) < 1e-9
+    assert relative(ssm.kernel(discrete(slow), LENGTH), expected) < 1e-9
 
 
 @pytest.mark.parametrize("states", [1, 4, 32])
@@ -95,7 +62,7 @@ def test_scan_equals_the_recurrence(length, states):
     rng = np.random.default_rng(length)
     u = rng.normal(size=(2, 2, length))
     state = rng.normal(size=(2, 2, states)) + 1j * rng.normal(size=(2, 2, states))
-    y, after = ssm.scan(torch.from_numpy(u), system.discrete(), torch.from_numpy(state))
+    y, after = ssm.scan(torch.from_numpy(u), discrete(system), torch.from_numpy(state))
     expected, expected_after = recurrence(system, u, state)
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-11 * np.abs(expected).max())
     np.testing.assert_allclose(after, expected_after, rtol=0, atol=1e-11 * np.abs(expected_after).max())
@@ -106,7 +73,7 @@ def test_blocks_change_nothing(block):
     """Down to blocks of one sample, where thirty-two times thirty-two of them are grouped twice over."""
     system = drawn(1, 2)
     u = np.random.default_rng(0).normal(size=(1, 1, 32 * 32 * 2 + 33))
-    y, _ = ssm.scan(torch.from_numpy(u), system.discrete(), zeros(1, system), block)
+    y, _ = ssm.scan(torch.from_numpy(u), discrete(system), zeros(1, system), block)
     np.testing.assert_allclose(y, recurrence(system, u)[0], rtol=0, atol=1e-11)
 
 
@@ -115,7 +82,7 @@ def test_step_by_step_is_the_scan():
     u = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 2, 150)))
     state, outputs = zeros(2, system), []
     for n in range(u.shape[-1]):
-        y, state = ssm.step(u[..., n], system.discrete(), state)
+        y, state = ssm.step(u[..., n], discrete(system), state)
         outputs.append(y)
     expected, expected_state = recurrence(system, u.numpy())
     np.testing.assert_allclose(torch.stack(outputs, dim=-1), expected, rtol=0, atol=1e-12)
@@ -125,8 +92,8 @@ def test_step_by_step_is_the_scan():
 def test_scan_is_convolution_with_the_kernel():
     system = drawn(3, 6)
     u = np.random.default_rng(0).normal(size=(2, 3, 5000))
-    y, _ = ssm.scan(torch.from_numpy(u), system.discrete(), zeros(2, system))
-    convolved = fftconvolve(u, ssm.kernel(system.discrete(), 5000).numpy()[None], axes=-1)[..., :5000]
+    y, _ = ssm.scan(torch.from_numpy(u), discrete(system), zeros(2, system))
+    convolved = fftconvolve(u, ssm.kernel(discrete(system), 5000).numpy()[None], axes=-1)[..., :5000]
     assert relative(y, convolved) < 1e-12
 
 
@@ -150,17 +117,10 @@ def test_convolution_and_recurrence_agree_in_float32():
     assert relative(whole, expected) < 1e-4
 
 
-def continuous(layer: DiagonalSSM) -> Continuous:
-    """The parameters by the formulas of the layer's docstring."""
-    p = {name: value.detach().double().numpy() for name, value in layer.named_parameters()}
-    A = -np.exp(p["log_A_real"]) + 1j * p["A_imag"]
-    return Continuous(A, np.exp(p["log_dt"]), p["C"][..., 0] + 1j * p["C"][..., 1], p["D"])
-
-
 def test_the_net_as_convolutions_agrees(monkeypatch):
-    """S4-L, all 8 blocks in float32, against the same net in float64 whose systems are FFT convolutions."""
+    """S4-L of 8 channels in float32, against the same net in float64 whose systems are FFT convolutions."""
     torch.manual_seed(0)
-    net = S4(num_blocks=8, num_states=32)
+    net = S4(num_blocks=8, num_states=32, channel_width=8)
     x = torch.randn(1, 1, LENGTH) * 0.3
     with torch.no_grad():
         y, _ = net(x)
@@ -236,10 +196,10 @@ def test_gradients_equal_finite_differences():
 def test_steady_state_is_the_limit_of_a_constant_input():
     system = drawn(3, 4)._replace(dt=np.array([0.02, 0.05, 0.1]))
     u = torch.randn(2, 3, 1, dtype=torch.float64)
-    steady = ssm.steady_state(u.squeeze(-1), system.discrete())
+    steady = ssm.steady_state(u.squeeze(-1), discrete(system))
     assert steady.shape == (2, 3, 4)
     _, limit = recurrence(system, u.expand(-1, -1, 8000).numpy())
     np.testing.assert_allclose(steady, limit, rtol=1e-10, atol=1e-10)
-    y, after = ssm.step(u.squeeze(-1), system.discrete(), steady)
+    y, after = ssm.step(u.squeeze(-1), discrete(system), steady)
     np.testing.assert_allclose(after, steady, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(y[..., None], recurrence(system, u.expand(-1, -1, 8000).numpy())[0][..., -1:], atol=1e-9)

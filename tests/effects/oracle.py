@@ -1,0 +1,86 @@
+"""The nets of the table of definitions in numpy: one item, unconditioned, after silence for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import nn
+
+from nablafx.effects import GCN, S4, TCN
+from nablafx.layers.rational import Rational
+from tests.dsp.oracle import continuous, recurrence
+from tests.layers.oracle import array, convolve, sigmoid
+
+
+def activation(module: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    """Of features (C, T)."""
+    if isinstance(module, nn.PReLU):
+        return lambda v: np.where(v > 0, v, array(module.weight)[:, None] * v)
+    if isinstance(module, Rational):
+        a, b = array(module.numerator), array(module.denominator)
+        powers = range(1, len(b) + 1)
+        return lambda v: (
+            sum(c * v**k for k, c in enumerate(a)) / (1 + sum(abs(c * v**k) for c, k in zip(b, powers, strict=True)))
+        )
+    assert isinstance(module, nn.Tanh)
+    return np.tanh
+
+
+def pointwise(layer: nn.Module, v: np.ndarray) -> np.ndarray:
+    return array(layer.weight)[..., 0] @ v + array(layer.bias)[:, None]
+
+
+def convolution(block: nn.Module, h: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of h (C, T) after `held` (C,) for ever, and what it was before."""
+    weight, bias = array(block.conv.weight), array(block.conv.bias)
+    return convolve(weight, bias, h, held, block.conv.dilation[0]), weight.sum(-1) @ held + bias
+
+
+def tcn(net: TCN, x: np.ndarray) -> np.ndarray:
+    h, held = x[None], np.zeros(1)
+    for block in net.blocks:
+        act = activation(block.act)
+        z, z_held = convolution(block, h, held)
+        z, z_held = act(z), act(z_held[:, None])[:, 0]
+        if block.residual is not None:
+            # a grouped convolution: output o hears input o // (outputs / inputs)
+            w = array(block.residual.weight)
+            groups = len(w) // len(h)
+            z, z_held = z + w * np.repeat(h, groups, 0), z_held + w[:, 0] * np.repeat(held, groups)
+        h, held = z, z_held
+    return pointwise(net.mix, h)[0]
+
+
+def gcn(net: GCN, x: np.ndarray) -> np.ndarray:
+    h, held, gated = x[None], np.zeros(1), []
+    for block in net.blocks:
+        z, z_held = convolution(block, h, held)
+        half = len(z) // 2
+        z, z_held = (np.tanh(v[:half]) * sigmoid(v[half:]) for v in (z, z_held))
+        gated.append(z)
+        mixed, mixed_held = pointwise(block.mix, z), pointwise(block.mix, z_held[:, None])[:, 0]
+        if block.residual:
+            groups = half // len(h)
+            mixed, mixed_held = mixed + np.repeat(h, groups, 0), mixed_held + np.repeat(held, groups)
+        h, held = mixed, mixed_held
+    weights = np.concatenate([array(block.skip.weight)[0, :, 0] for block in net.blocks])
+    return weights @ np.concatenate(gated) + net.bias.item()
+
+
+def s4(net: S4, x: np.ndarray) -> np.ndarray:
+    h, held = pointwise(net.expand, x[None]), pointwise(net.expand, np.zeros((1, 1)))
+    for block in net.blocks:
+        act_in, act_out = activation(block.act_in), activation(block.act_out)
+        u, u_held = act_in(pointwise(block.linear, h)), act_in(pointwise(block.linear, held))
+        system = continuous(block.ssm)
+        # held for ever: s' = A s + u = 0
+        state = -u_held / system.A
+        z = recurrence(system, u[None], state[None])[0][0]
+        z_held = (2 * (system.C * state).real.sum(-1) + system.D * u_held[:, 0])[:, None]
+        z, z_held = act_out(z), act_out(z_held)
+        if block.residual is not None:
+            w = array(block.residual.weight)
+            z, z_held = z + w * h, z_held + w * held
+        h, held = z, z_held
+    return pointwise(net.mix, h)[0]

@@ -1,0 +1,97 @@
+"""Every parameter count of the study, met exactly by what the committed configs describe."""
+
+from __future__ import annotations
+
+import pytest
+
+from .committed import GRID, NETS, OVERLAYS, build, config
+
+# (net, overlay, controls): parameters
+COUNTS = {
+    ("lstm/32", None, 0): 4_513,
+    ("lstm/96", None, 0): 38_113,
+    ("tcn/45-s", None, 0): 7_457,
+    ("tcn/45-l", None, 0): 7_297,
+    ("tcn/250-s", None, 0): 14_465,
+    ("tcn/250-l", None, 0): 18_401,
+    ("tcn/2500-s", None, 0): 13_697,
+    ("tcn/2500-l", None, 0): 11_937,
+    ("tcn/45-s", "tfilm", 0): 39_457,
+    ("tcn/45-l", "tfilm", 0): 71_297,
+    ("tcn/250-l", "tfilm", 0): 88_801,
+    ("gcn/45-s", None, 0): 16_161,
+    ("gcn/45-l", None, 0): 17_121,
+    ("gcn/250-l", None, 0): 39_585,
+    ("gcn/2500-l", None, 0): 26_401,
+    ("gcn/45-s", "tfilm", 0): 141_601,
+    ("gcn/250-l", "tfilm", 0): 315_553,
+    ("s4/s", None, 0): 2_353,
+    ("s4/l", None, 0): 18_993,
+    ("s4/s", "tfilm", 0): 27_953,
+    ("s4/l", "tfilm", 0): 70_193,
+    ("lstm/32", "fixed", 4): 5_025,
+    ("lstm/32", "tvcond", 4): 8_033,
+    ("lstm/96", "fixed", 4): 39_649,
+    ("lstm/96", "tvcond", 4): 45_729,
+    ("tcn/45-s", "film", 4): 15_009,
+    ("tcn/45-l", "film", 4): 20_129,
+    ("tcn/45-s", "tfilm", 4): 42_017,
+    ("tcn/45-l", "tfilm", 4): 76_417,
+    ("tcn/45-s", "ttfilm", 4): 17_317,
+    ("tcn/45-l", "ttfilm", 4): 27_017,
+    ("tcn/45-s", "tvfilm", 4): 17_729,
+    ("tcn/45-l", "tvfilm", 4): 22_849,
+    ("s4/s", "film", 4): 8_849,
+    ("s4/l", "film", 4): 29_713,
+    ("s4/s", "tfilm", 4): 30_001,
+    ("s4/l", "tfilm", 4): 74_289,
+    ("s4/s", "ttfilm", 4): 10_241,
+    ("s4/l", "ttfilm", 4): 34_769,
+    ("s4/s", "tvfilm", 4): 11_569,
+    ("s4/l", "tvfilm", 4): 32_433,
+}
+LEARNING_RATES = {"lstm": (0.001, 0.005), "tcn": (0.005,), "gcn": (0.005,), "s4": (0.01,)}
+
+
+def name(case: tuple) -> str:
+    net, overlay, controls = case
+    return f"{net}+{overlay or 'none'}-{controls}"
+
+
+@pytest.mark.parametrize("case", COUNTS, ids=name)
+def test_count(case):
+    assert sum(p.numel() for p in build(*case).parameters()) == COUNTS[case]
+
+
+@pytest.mark.parametrize("kind", ["tcn", "gcn"])
+@pytest.mark.parametrize("size", GRID)
+def test_grid(kind, size):
+    """The nets whose counts the study does not give are those of its grid too."""
+    blocks, kernel, growth = GRID[size]
+    net = build(f"{kind}/{size}")
+    assert [b.conv.kernel_size[0] for b in net.blocks] == [kernel] * blocks
+    assert [b.conv.dilation[0] for b in net.blocks] == [growth**n for n in range(blocks)]
+    assert {b.conv.out_channels for b in net.blocks} == {16 if kind == "tcn" else 32}
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_learning_rate_is_the_published_one(net):
+    assert config(net)["lr"] in LEARNING_RATES[net.split("/")[0]]
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_config_takes_every_conditioning_or_names_another(net, overlay):
+    taken = overlay in ("fixed", "tvcond") or (overlay in ("film", "tvfilm") and net.startswith("lstm"))
+    taken = taken if net.startswith("lstm") else overlay != "fixed"
+    if taken:
+        assert build(net, overlay, 3).num_controls == 3
+    else:
+        with pytest.raises(ValueError, match=r"; use \w+"):
+            build(net, overlay, 3)
+
+
+def test_configs_of_the_table_are_all_there():
+    kinds = {"lstm": {"32", "96"}, "tcn": set(GRID), "gcn": set(GRID), "s4": {"s", "l"}}
+    assert {f"{kind}/{size}" for kind, sizes in kinds.items() for size in sizes} <= set(NETS)
+    assert {"film", "tfilm", "ttfilm", "tvfilm", "fixed", "tvcond"} <= set(OVERLAYS)
