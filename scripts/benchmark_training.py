@@ -1,11 +1,11 @@
 """Time of a training step, bare and inside `fit` with logging and metrics on, in one run.
 
-    python scripts/benchmark_training.py --threads 2 --steps 50
+    python scripts/benchmark_training.py --threads 2 --steps 60
 
-Bare: effect, loss, backward, clipping and AdamW in a plain loop over one batch. Fit: the same System under Lightning,
-with the data module, the file sink, train metrics every 50 steps, progress bar and learning-rate monitor; time
-between the starts of its batches. Both are repeated in turn, since shared machines drift; the medians of the rounds
-are told.
+Bare: effect, loss, backward, clipping and AdamW in a plain loop over one batch. Fit: the same System under Lightning, with
+the data module, the file sink, train metrics every 50 steps, progress bar and learning-rate monitor: the time from the
+start of one batch to the start of the next. A bare step runs between every two of them, for shared machines drift by more
+than what is to be seen; the mean holds the steps that log, the median of the pairs does not.
 """
 
 from __future__ import annotations
@@ -39,49 +39,65 @@ MODELS: dict[str, tuple[Callable[[], Effect], int | None]] = {
 }
 
 
-def bare(system: System, x: torch.Tensor, y: torch.Tensor, steps: int) -> float:
-    """Mean seconds of one batch in a plain loop."""
-    optimizer = torch.optim.AdamW(system.effect.parameters(), lr=1e-4)
-    size = system.tbptt_samples or x.shape[-1]
-    started = time.perf_counter()
-    for _ in range(steps):
-        state = None
-        for x_piece, y_piece in zip(x.split(size, -1), y.split(size, -1), strict=True):
-            prediction, state = system.effect(x_piece, None, state)
-            total, _ = system.loss(prediction, y_piece)
-            optimizer.zero_grad()
+class Bare:
+    """A training step in a plain loop."""
+
+    def __init__(self, system: System, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.system, self.x, self.y = system, x, y
+        self.optimizer = torch.optim.AdamW(system.effect.parameters(), lr=system.lr)
+
+    def step(self) -> float:
+        """Seconds of one batch."""
+        started = time.perf_counter()
+        system, state = self.system, None
+        size = system.tbptt_samples or self.x.shape[-1]
+        for x, y in zip(self.x.split(size, -1), self.y.split(size, -1), strict=True):
+            prediction, state = system.effect(x, None, state)
+            total, _ = system.loss(prediction, y)
+            self.optimizer.zero_grad()
             total.backward()
             torch.nn.utils.clip_grad_value_(system.effect.parameters(), 10.0)
-            optimizer.step()
+            self.optimizer.step()
             state = pytree.tree_map(torch.detach, state)
-    return (time.perf_counter() - started) / steps
+        return time.perf_counter() - started
 
 
-class Clock(pl.Callback):
-    """Notes when batches start."""
+class Pairs(pl.Callback):
+    """Seconds of each batch in fit, and of a bare step beside it."""
 
-    def __init__(self) -> None:
-        self.starts: list[float] = []
+    def __init__(self, bare: Bare) -> None:
+        self.bare = bare
+        self.pairs: list[tuple[float, float]] = []
+        self.started: float | None = None
 
     def on_train_batch_start(self, *args: object) -> None:
-        self.starts.append(time.perf_counter())
+        if self.started is not None:
+            within = time.perf_counter() - self.started
+            self.pairs.append((self.bare.step(), within))
+        self.started = time.perf_counter()
 
 
-def fitted(system: System, data: PairedAudioDataModule, steps: int, folder: str) -> float:
-    """Mean seconds of one batch inside fit, the first one (which warms up) left out."""
-    clock = Clock()
+def measure(
+    make: Callable[[], Effect], tbptt: int | None, data: PairedAudioDataModule, steps: int, folder: str
+) -> Pairs:
+    batch = next(iter(data.train_dataloader()))
+    twin = Bare(System(make(), tbptt_samples=tbptt), batch.x, batch.y)
+    twin.step()
+    pairs = Pairs(twin)
+    per_batch = 1 if tbptt is None else data.segment_length // tbptt
     trainer = pl.Trainer(
-        max_steps=(steps + 2) * (1 if system.tbptt_samples is None else data.segment_length // system.tbptt_samples),
+        max_steps=(steps + 2) * per_batch,
         logger=FileSink(folder),
-        callbacks=[clock, ProgressBar(), AudioCallback(), LearningRateMonitor("step")],
+        callbacks=[pairs, ProgressBar(), AudioCallback(), LearningRateMonitor("step")],
         default_root_dir=folder,
         limit_val_batches=0,
         enable_checkpointing=False,
         enable_model_summary=False,
         accelerator="cpu",
     )
-    trainer.fit(system, data)
-    return (clock.starts[-1] - clock.starts[1]) / (len(clock.starts) - 2)
+    trainer.fit(System(make(), tbptt_samples=tbptt), data)
+    del pairs.pairs[0]  # warms up
+    return pairs
 
 
 def main() -> None:
@@ -89,14 +105,14 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--samples", type=int, default=48_000)
-    parser.add_argument("--steps", type=int, default=50, help="per round; 50 hold one logging of metrics")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=60, help="50 hold one logging of metrics")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
     title = f"seconds per training step, batch {options.batch} x {options.samples}, {options.threads} threads, CPU"
-    table = Table("model", "parameters", "bare", "in fit", "in fit / bare", title=title)
+    columns = ("model", "parameters", "bare (mean)", "in fit (mean)", "ratio of means", "median ratio")
+    table = Table(*columns, title=title)
     with tempfile.TemporaryDirectory() as folder:
         seconds = options.samples / 48_000 * (options.steps + 3) * options.batch / 2 + 3
         demo = write_demo(f"{folder}/data", settings=(), seconds=seconds)
@@ -104,19 +120,12 @@ def main() -> None:
             str(demo.dry), str(demo.wet), segment_length=options.samples, batch_size=options.batch, preload=True
         )
         data.setup("fit")
-        batch = next(iter(data.train_dataloader()))
         for name in options.models:
-            make, tbptt = MODELS[name]
-            rounds = []
-            for _ in range(options.rounds):
-                system = System(make(), tbptt_samples=tbptt)
-                bare(system, batch.x, batch.y, 1)
-                rounds.append(
-                    (bare(system, batch.x, batch.y, options.steps), fitted(system, data, options.steps, folder))
-                )
-            alone, within = (statistics.median(times) for times in zip(*rounds, strict=True))
-            count = sum(p.numel() for p in system.effect.parameters())
-            table.add_row(name, f"{count:,}", f"{alone:.3f}", f"{within:.3f}", f"{within / alone:.3f}")
+            pairs = measure(*MODELS[name], data, options.steps, folder)
+            bare, within = (statistics.mean(times) for times in zip(*pairs.pairs, strict=True))
+            ratio = statistics.median(b / a for a, b in pairs.pairs)
+            count = sum(p.numel() for p in pairs.bare.system.effect.parameters())
+            table.add_row(name, f"{count:,}", *(f"{v:.3f}" for v in (bare, within, within / bare, ratio)))
     Console(width=120).print(table)
 
 

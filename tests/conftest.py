@@ -8,12 +8,26 @@ from pathlib import Path
 import pytest
 import torch
 
+from nablafx.data.demo import Demo, write_demo
+
 # one worker per core; wandb and DATA_ROOT of whoever runs the tests must not reach them
 torch.set_num_threads(1)
 for variable in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_MODE", "DATA_ROOT", "LOG_ROOT"):
     os.environ.pop(variable, None)
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def knobless(tmp_path_factory) -> Demo:
+    """A generated device at one setting."""
+    return write_demo(tmp_path_factory.mktemp("knobless"), settings=(), seconds=1.2)
+
+
+@pytest.fixture(scope="session")
+def knobbed(tmp_path_factory) -> Demo:
+    """A generated device with the knobs D and T, at two settings."""
+    return write_demo(tmp_path_factory.mktemp("knobbed"), settings=("D020_T050", "D080_T050"), seconds=1.2)
 
 
 @pytest.fixture

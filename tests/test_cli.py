@@ -12,22 +12,10 @@ import soundfile
 import torch
 import yaml
 
-from nablafx.data import write_demo
-
 from .cli import config, data_words, nablafx
 from .readback import read_history, read_tensorboard, read_wandb
 
 METRICS = {"cosine", "dc", "esr", "logcosh", "mae", "mape", "mrstft", "mse"}
-
-
-@pytest.fixture(scope="module")
-def knobless(tmp_path_factory):
-    return write_demo(tmp_path_factory.mktemp("knobless"), settings=(), seconds=1.2)
-
-
-@pytest.fixture(scope="module")
-def knobbed(tmp_path_factory):
-    return write_demo(tmp_path_factory.mktemp("knobbed"), settings=("D020_T050", "D080_T050"), seconds=1.2)
 
 
 @pytest.fixture

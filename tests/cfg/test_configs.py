@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nablafx.data import PairedAudioDataModule, write_demo
+from nablafx.data import PairedAudioDataModule
 
 from ..cli import config, data_words, nablafx
 from ..conftest import ROOT
@@ -25,16 +25,6 @@ DATA = sorted(str(p.relative_to(CFG).with_suffix("")) for p in (CFG / "data").gl
 # the two conditionings that append to an LSTM's input; the others modulate layers
 FOR_LSTM = {"model/with/fixed", "model/with/tvcond"}
 ONE_STEP = ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1", "--trainer.max_epochs", "1"]
-
-
-@pytest.fixture(scope="module")
-def knobless(tmp_path_factory):
-    return write_demo(tmp_path_factory.mktemp("knobless"), settings=(), seconds=1.0)
-
-
-@pytest.fixture(scope="module")
-def knobbed(tmp_path_factory):
-    return write_demo(tmp_path_factory.mktemp("knobbed"), settings=("D020_T050", "D080_T050"), seconds=1.0)
 
 
 def run_through(demo, folder: Path, *names: str, controls: str | None = None) -> Path:
