@@ -2,10 +2,10 @@
 
     python scripts/benchmark_training.py --threads 2 --steps 60
 
-Bare: effect, loss, backward, clipping and AdamW in a plain loop over one batch. Fit: the same System under Lightning, with
-the data module, the file sink, train metrics every 50 steps, progress bar and learning-rate monitor: the time from the
-start of one batch to the start of the next. A bare step runs between every two of them, for shared machines drift by more
-than what is to be seen; the mean holds the steps that log, the median of the pairs does not.
+Bare: effect, loss, backward, clipping and AdamW in a plain loop over one batch. Fit: the same System under Lightning,
+with the data module, the file sink, train metrics every 50 steps, progress bar and learning-rate monitor: the time
+from the start of one batch to the start of the next. A bare step runs between every two of them, for shared machines
+drift by more than what is to be seen; the mean holds the steps that log, the median of the pairs does not.
 """
 
 from __future__ import annotations
