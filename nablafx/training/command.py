@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from difflib import get_close_matches
+from inspect import isclass, signature
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ from nablafx.effects.base import UnheardControlsError
 from nablafx.errors import UserError
 from nablafx.training import callbacks, losses, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
+from nablafx.training.files import replacing
 from nablafx.training.runs import (
     CHECKPOINTS,
     checkpoint,
@@ -70,7 +72,8 @@ class SaveConfig(Callback):
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        (self.folder / "config.yaml").write_text(self.text)
+        with replacing(self.folder / "config.yaml") as temporary:
+            temporary.write_text(self.text)
 
 
 class Command(LightningCLI):
@@ -234,8 +237,6 @@ def _nearest(message: str, known: list[str]) -> str:
 
 def _vocabulary(parser: LightningArgumentParser) -> list[str]:
     """Every name that a config can hold: keys of the parser, classes of ours and their arguments."""
-    from inspect import isclass, signature
-
     names = {part for action in parser._actions for part in str(action.dest).split(".")}
     for package in (nablafx.effects, nablafx.conditioning, losses, sinks):
         for name, value in vars(package).items():

@@ -1,60 +1,22 @@
-"""The System: steps, truncation, resuming, losses and metrics of epochs, and what it says when a run goes wrong."""
+"""The System: steps, truncation, resuming, losses and metrics of epochs."""
 
 from __future__ import annotations
-
-import warnings
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
 
-from nablafx.conditioning import FiLM, TVFiLM
-from nablafx.data import PairedAudioDataModule
-from nablafx.effects import LSTM, TCN
-from nablafx.training.losses import ESRLoss, MultiResolutionSTFT, Term, WeightedSum
+from nablafx.conditioning import TVFiLM
+from nablafx.effects import TCN
 from nablafx.training.metrics import default_metrics
-from nablafx.training.system import HandshakeError, System
-from nablafx.training.watch import NonFiniteLossError
 
-SEGMENT = 4800
+from .small import SEGMENT, data, lstm, system, trainer
 
 
 @pytest.fixture
 def demo(knobbed):
     return knobbed
-
-
-def data(demo, **kwargs):
-    options = {"controls": ["D", "T"], "segment_length": SEGMENT, "batch_size": 4, **kwargs}
-    return PairedAudioDataModule(str(demo.dry), str(demo.wet), **options)
-
-
-def system(effect=None, **kwargs):
-    """A System around an effect, or around what a function makes; the same weights each time."""
-    torch.manual_seed(0)
-    effect = effect() if effect and not isinstance(effect, nn.Module) else effect
-    kwargs.setdefault("loss", WeightedSum({"esr": Term(ESRLoss()), "mrstft": Term(MultiResolutionSTFT(), 0.1)}))
-    effect = effect or TCN(2, num_blocks=2, channel_width=4, conditioning=FiLM)
-    return System(effect, **kwargs)
-
-
-def trainer(folder, **kwargs):
-    options = {
-        "default_root_dir": folder,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "accelerator": "cpu",
-        **kwargs,
-    }
-    return pl.Trainer(**options)
-
-
-def lstm():
-    return LSTM(2, hidden_size=4, conditioning=lambda n: TVFiLM(n, num_features=4))
 
 
 @pytest.mark.parametrize("tbptt", [None, 1280], ids=["whole", "truncated"])
@@ -241,85 +203,3 @@ def test_film_statistics_move_in_training_only(demo, tmp_path):
     before = norm.mean.clone()
     run.validate(model, data(demo), verbose=False)
     assert torch.equal(norm.mean, before)
-
-
-class Exploding(nn.Module):
-    """Finite until call number `at`."""
-
-    def __init__(self, at):
-        super().__init__()
-        self.calls, self.at = 0, at
-
-    def forward(self, prediction, target):
-        self.calls += 1
-        return (prediction - target).square().mean() * (float("nan") if self.calls > self.at else 1.0)
-
-
-def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_checkpoint(demo, tmp_path):
-    batches = len(data_batches(demo))
-    # one call checks that the loss takes the segments, then an epoch with its validation, then two steps more
-    validations = len(list_of(demo, "val"))
-    model = system(loss=WeightedSum({"bad": Term(Exploding(1 + batches + validations + 2))}))
-    saver = pl.callbacks.ModelCheckpoint(tmp_path, monitor="loss/val/total", save_last=True)
-    run = trainer(tmp_path, max_epochs=5, callbacks=[saver], enable_checkpointing=True)
-    with pytest.raises(NonFiniteLossError) as caught:
-        run.fit(model, data(demo))
-    message = str(caught.value)
-    assert f"at step {batches + 2}" in message
-    assert str(tmp_path / "last.ckpt") in message
-    assert ".target@" in message
-    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert all(v.isfinite().all() for v in kept["state_dict"].values())
-
-
-def list_of(demo, side):
-    source = data(demo)
-    source.setup("fit")
-    return list(source.train_dataloader() if side == "train" else source.val_dataloader())
-
-
-def data_batches(demo):
-    return list_of(demo, "train")
-
-
-def test_inverted_output_is_told_once_with_the_cure(demo, tmp_path):
-    class Inverted(TCN):
-        def forward(self, x, controls=None, state=None):
-            y, state = super().forward(x, controls, state)
-            return 0 * y - torch.tanh(3 * x), state
-
-    deaf = WeightedSum({"mrstft": Term(MultiResolutionSTFT())})
-    model = system(Inverted(2, num_blocks=2, channel_width=4, conditioning=FiLM), loss=deaf)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        trainer(tmp_path, max_epochs=3).fit(model, data(demo))
-    told = [str(w.message) for w in caught if "inverted" in str(w.message) and "output" in str(w.message)]
-    assert len(told) == 1
-    assert "mrstft cannot hear polarity" in told[0]
-    assert "ESR" in told[0]
-
-
-def test_handshake(demo, tmp_path):
-    unfit = [
-        (system(TCN(2, num_blocks=2, conditioning=TVFiLM), tbptt_samples=1000), {}, "tbptt_samples is 1000.*128"),
-        (system(TCN(2, num_blocks=2, conditioning=TVFiLM)), {"context": 100}, "context is 100.*128"),
-        (system(TCN(num_blocks=2)), {}, r"2 controls \(D, T\), and the effect TCN takes none"),
-        (system(), {"segment_length": 500}, "segment_length or model.tbptt_samples is too short"),
-        (system(tbptt_samples=512), {}, "segment_length or model.tbptt_samples is too short"),
-    ]
-    for model, options, message in unfit:
-        with pytest.raises(HandshakeError, match=message):
-            trainer(tmp_path, max_epochs=1).fit(model, data(demo, **options))
-
-
-@pytest.mark.gpu
-def test_training_step_does_not_wait_for_the_accelerator(demo, tmp_path):
-    class Strict(pl.Callback):
-        def on_train_batch_start(self, *args):
-            torch.cuda.set_sync_debug_mode("error")
-
-        def on_train_batch_end(self, *args):
-            torch.cuda.set_sync_debug_mode("default")
-
-    run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, accelerator="gpu", callbacks=[Strict()])
-    run.fit(system(), data(demo, cache_on_device=True))
