@@ -1,0 +1,194 @@
+"""The Triton kernels against the reference: interpreted here, compiled where there is a GPU."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from itertools import product
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from nablafx.kernels import reference
+from nablafx.kernels.backends import load
+
+has_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
+
+
+class Case(NamedTuple):
+    """Sizes of a comparison; block None: one set."""
+
+    batch: int
+    channels: int
+    length: int
+    depth: int
+    block: int | None
+    offset: int
+    shared: bool
+    dtype: torch.dtype
+
+
+# the interpreter is slow, hence chunks of 8 samples and programs of 4 chunks: see `interpret`
+INTERPRETED = [
+    Case(1, 1, 1, 2, None, 0, True, torch.float64),
+    Case(1, 1, 8, 1, 16, 8, True, torch.float32),
+    Case(2, 1, 9, 1, 1, 0, False, torch.float64),
+    Case(2, 2, 9, 1, 6, 5, False, torch.float64),
+    Case(2, 1, 20, 1, None, 0, False, torch.float64),
+    Case(1, 2, 20, 3, 8, 0, True, torch.float32),
+    Case(1, 1, 40, 1, 6, 5, True, torch.float32),
+    Case(1, 1, 70, 2, 16, 8, True, torch.float64),
+]
+COMPILED = [
+    Case(3, 1 + shared, length, depth, block, offset, shared, dtype)
+    for length, depth, (block, offset), (shared, dtype) in product(
+        (1, 5, 128, 129, 300),
+        (1, 3),
+        ((None, 0), (128, 0), (256, 128), (100, 37), (1, 0)),
+        ((True, torch.float32), (False, torch.float64)),
+    )
+]
+LONG = [
+    Case(4, 2, 70_001, 10, block, offset, shared, dtype)
+    for (block, offset), (shared, dtype) in product(
+        ((None, 0), (128, 0), (100, 37), (1, 0)), ((True, torch.float64), (False, torch.float32))
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    """A process where Triton interprets: it has to know before it is imported."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=interpret) as pool:
+        yield pool
+
+
+def interpret() -> None:
+    """Prepare that process, with pieces so small that a few samples fill some of them."""
+    assert "triton" not in sys.modules
+    os.environ["TRITON_INTERPRET"] = "1"
+    torch.set_num_threads(1)
+    reference.CHUNK = 8
+    from nablafx.kernels import cuda, cuda_envelope
+
+    cuda.LANES = 4
+    cuda._GROUP = 4
+    cuda_envelope.GROUP.value = 4
+    cuda_envelope.SPAN.value = 16
+
+
+@has_triton
+@pytest.mark.parametrize("case", INTERPRETED, ids=str)
+def test_interpreted_kernels_agree_with_the_reference(interpreter, case):
+    assert interpreter.submit(disagreements, case, "cpu", "torch").result() == []
+
+
+@has_triton
+@pytest.mark.slow
+def test_kernels_compile_for_a_gpu_that_is_not_there():
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(compiled).result() == {"forward", "recompute", "backward", "follow", "follow_back"}
+
+
+def compiled() -> set[str]:
+    """The kernels that this process compiles for an H100, by running them up to the launch."""
+    from triton.backends.compiler import GPUTarget
+    from triton.runtime import driver
+    from triton.runtime.jit import JITFunction
+
+    names, run = set(), JITFunction.run
+
+    def stop_before_launch(kernel, *args, **kwargs):
+        names.add(kernel.__name__)
+        return run(kernel, *args, **{**kwargs, "warmup": True})
+
+    JITFunction.run = stop_before_launch
+    h100, zero = (lambda: GPUTarget("cuda", 90, 32)), (lambda *_: 0)
+    driver.set_active(SimpleNamespace(get_current_target=h100, get_current_device=zero, get_current_stream=zero))
+    for block in (128, 100):
+        sections, poles, block, offset = sections_and_poles(case := Case(2, 1, 300, 2, block, 0, False, torch.float32))
+        x, (zi, start) = audio(case), (torch.zeros(2, 1, 2, 2).double(), torch.zeros(2, 1).double())
+        checkpoints = load("triton").sections(x, sections, zi, block, offset)[2]
+        load("triton").sections_backward(x, zi, x, sections, checkpoints, block, offset)
+        load("triton").envelope(x, *poles, start, block, offset)
+        load("triton").envelope_backward(x, start, x, *poles, start, block, offset)
+    return names
+
+
+@has_triton
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", COMPILED, ids=str)
+def test_compiled_kernels_agree_with_the_reference(case):
+    assert disagreements(case, "cuda", "torch") == []
+
+
+@has_triton
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", LONG, ids=str)
+def test_compiled_kernels_agree_with_those_of_the_cpu(case):
+    assert disagreements(case, "cuda", "numba") == []
+
+
+def disagreements(case: Case, device: str, oracle: str) -> list[str]:
+    """Results of the Triton kernels that differ from those of another backend."""
+    torch.manual_seed(0)
+    kernels, expected = load("triton"), load(oracle)
+    float32 = case.dtype == torch.float32
+    found = []
+
+    def run(function: str, names: str, tolerance: float, *arguments) -> tuple[Tensor, ...]:
+        moved = [a.to(device) if isinstance(a, Tensor) else a for a in arguments]
+        wanted = getattr(expected, function)(*arguments)
+        for name, ours, theirs in zip(names.split(), getattr(kernels, function)(*moved), wanted, strict=True):
+            assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype), name
+            assert ours.is_contiguous(), name
+            error = (ours.cpu() - theirs).abs().max() / theirs.abs().max().clamp_min(1e-9)
+            if not error < tolerance:
+                found.append(f"{function}, {name}: {error:.1e}")
+        return wanted
+
+    forward, backward = (1e-5, 1e-4) if float32 else (1e-10, 1e-10)
+    sections, poles, block, offset = sections_and_poles(case)
+    x = audio(case)
+    rows = (case.batch, case.channels)
+    zi, grad_zf = torch.randn(2, *rows, case.depth, 2, dtype=torch.float64)
+    grad_y = torch.randn(x.shape, dtype=x.dtype)
+    checkpoints = run("sections", "y zf checkpoints", forward, x, sections, zi, block, offset)[2]
+    arguments = (grad_y, grad_zf, x, sections, checkpoints, block, offset)
+    run("sections_backward", "x coefficients zi", backward, *arguments)
+    zi, grad_zf = torch.rand(2, *rows, dtype=torch.float64)
+    run("envelope", "y zf", forward, x, *poles, zi, block, offset)
+    run("envelope_backward", "x attack release zi", backward, grad_y, grad_zf, x, *poles, zi, block, offset)
+    return found
+
+
+def audio(case: Case) -> Tensor:
+    """Noise that stands still at times: an envelope without attack then meets it exactly."""
+    x = torch.randn(case.batch, case.channels, case.length, dtype=case.dtype)
+    return torch.where(torch.arange(case.length) % 16 < 12, x, 0.5)
+
+
+def sections_and_poles(case: Case) -> tuple[Tensor, tuple[Tensor, Tensor], int, int]:
+    """Coefficients of sections, those of envelopes, their block and its offset."""
+    block = case.length + case.offset if case.block is None else case.block
+    items = 1 if case.shared else case.batch
+    count = -(-(case.length + case.offset) // block)
+    attack, release = torch.rand(2, items, count, dtype=torch.float64)
+    return stable_sections(items, count, case.depth), (attack * (attack > 0.3), release), block, case.offset
+
+
+def stable_sections(items: int, count: int, depth: int) -> Tensor:
+    """Random sections (items, count, depth, 9). All of them shrink one norm, so that switching them is stable too."""
+    radius, angle = torch.rand(2, items, count, depth, dtype=torch.float64)
+    angle = angle * torch.pi
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=-1).unflatten(-1, (2, 2))
+    basis = torch.tensor([[1.0, 0.6], [-0.3, 1.4]], dtype=torch.float64)
+    transition = basis @ (0.98 * radius[..., None, None] * turn) @ basis.inverse()
+    rest = 0.5 * torch.randn(items, count, depth, 5, dtype=torch.float64)
+    return torch.cat([transition.flatten(-2), rest], dim=-1)
