@@ -25,11 +25,18 @@ def _lightning(name: str, words: list[str]) -> None:
     run(name, words)
 
 
+def _pretrain(_name: str, words: list[str]) -> None:
+    from nablafx.training.pretrain import run
+
+    run(words)
+
+
 COMMANDS = {
     "fit": Command("train a model on a data set", _lightning),
     "validate": Command("losses and metrics of a trained model on the held-out part of the training audio", _lightning),
     "test": Command("metrics of a trained model on the test audio: a table, metrics.csv and pictures", _lightning),
     "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
+    "pretrain": Command("weights that draw tanh or an impulse response, for a gray box to start from", _pretrain),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,12 +26,31 @@ class Held(NamedTuple):
             return self.values.expand(-1, -1, length)
         return self.values.repeat_interleave(self.block_size, dim=-1)[..., self.offset : self.offset + length]
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> Held:
+        """The same blocks with other values."""
+        return self._replace(values=function(self.values))
+
+    def first(self) -> Held:
+        """The values of the first block, held for ever."""
+        return Held(self.values[..., :1])
+
     def modulate(self, x: Tensor) -> Tensor:
         """γ x + β for x (B, C, T), where γ and β are the two halves of the 2 C values."""
-        scale, shift = self.values.chunk(2, dim=1)
+        return self._apply(x, lambda x, scale, shift: torch.addcmul(shift, x, scale), *self.values.chunk(2, dim=1))
+
+    def scale(self, x: Tensor) -> Tensor:
+        """v x for x (B, C, T), v (B, C or 1, N)."""
+        return self._apply(x, torch.mul, self.values.to(x.dtype))
+
+    def shift(self, x: Tensor) -> Tensor:
+        """x + v for x (B, C, T), v (B, C or 1, N)."""
+        return self._apply(x, torch.add, self.values.to(x.dtype))
+
+    def _apply(self, x: Tensor, function: Callable[..., Tensor], *values: Tensor) -> Tensor:
+        """function(x, *values) with x cut into the blocks that the values hold for."""
         if self.block_size is None:
-            return torch.addcmul(shift, x, scale)
+            return function(x, *values)
         blocks, length = self.values.shape[-1], x.shape[-1]
         x = F.pad(x, (self.offset, blocks * self.block_size - self.offset - length))
-        x = torch.addcmul(shift.unsqueeze(-1), x.unflatten(-1, (blocks, -1)), scale.unsqueeze(-1)).flatten(-2)
+        x = function(x.unflatten(-1, (blocks, -1)), *(v.unsqueeze(-1) for v in values)).flatten(-2)
         return x[..., self.offset : self.offset + length]
