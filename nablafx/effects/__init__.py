@@ -2,8 +2,9 @@
 
 from nablafx.effects.base import Effect
 from nablafx.effects.gcn import GCN
+from nablafx.effects.gray_box import GrayBox, Stage
 from nablafx.effects.lstm import LSTM
 from nablafx.effects.s4 import S4
 from nablafx.effects.tcn import TCN
 
-__all__ = ["GCN", "LSTM", "S4", "TCN", "Effect"]
+__all__ = ["GCN", "LSTM", "S4", "TCN", "Effect", "GrayBox", "Stage"]

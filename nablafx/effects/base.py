@@ -48,12 +48,14 @@ class Effect(nn.Module):
             ValueError: x or controls are of another shape.
         """
         self._check(x, controls)
-        if state is None:
-            # without controls, silence is the same for every item
-            listeners = x if controls is not None else x[:1]
-            resting = self.rest(torch.zeros_like(listeners[..., :1]), controls)
-            state = pytree.tree_map(lambda s: s.expand(x.shape[0], *s.shape[1:]), resting)
-        return self.process(x, controls, state)
+        return self.process(x, controls, self.resting(x, controls) if state is None else state)
+
+    def resting(self, x: Tensor, controls: Tensor | None) -> State:
+        """The state after silence for ever with the controls (B, num_controls), for as many items as x has."""
+        # without controls, silence is the same for every item
+        listeners = x if controls is not None else x[:1]
+        resting = self.rest(torch.zeros_like(listeners[..., :1]), controls)
+        return pytree.tree_map(lambda s: s.expand(x.shape[0], *s.shape[1:]), resting)
 
     def rest(self, x: Tensor, controls: Tensor | None) -> State:
         """The state after the constant input x (B, 1, 1) and controls held for ever."""
@@ -70,6 +72,10 @@ class Effect(nn.Module):
     def parameter_options(self) -> dict[str, dict[str, float]]:
         """Optimizer options (lr, lr_multiplier, weight_decay) that parameters need, by the start of their names."""
         return {}
+
+    def remark(self) -> str:
+        """What a user may want to know of how it runs, in a few words; empty: nothing."""
+        return ""
 
     def _check(self, x: Tensor, controls: Tensor | None) -> None:
         name = type(self).__name__
@@ -88,4 +94,12 @@ class Effect(nn.Module):
 
 
 class UnheardControlsError(ValueError):
-    """The device has controls, and the effect was given no conditioning to hear them with."""
+    """The device has controls, and nothing in the effect hears them.
+
+    Attributes:
+        cure: what to change about the effect.
+    """
+
+    def __init__(self, found: str, cure: str) -> None:
+        super().__init__(f"{found}; {cure}, or choose one setting of the device (data: {{setting: NAME}})")
+        self.cure = cure

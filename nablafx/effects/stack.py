@@ -24,8 +24,8 @@ def build_conditioning(recipe: ConditioningRecipe | None, num_controls: int, eff
     """
     if recipe is None and num_controls:
         raise UnheardControlsError(
-            f"the data set has {num_controls} controls, and the effect {effect} takes none; give it a conditioning "
-            "(-c cfg/model/with/film.yaml), or choose one setting of the device (data: {setting: NAME})"
+            f"the data set has {num_controls} controls, and the effect {effect} takes none",
+            cure="give it a conditioning (-c cfg/model/with/film.yaml)",
         )
     return (recipe or Unconditioned)(num_controls)
 

@@ -19,7 +19,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import nablafx.conditioning
+import nablafx.controllers
 import nablafx.effects
+import nablafx.processors
 from nablafx.data import PairedAudioDataModule
 from nablafx.effects.base import UnheardControlsError
 from nablafx.errors import UserError
@@ -135,6 +137,7 @@ class Command(LightningCLI):
         )
         parser.link_arguments("data.num_controls", "model.effect.init_args.num_controls", apply_on="instantiate")
         parser.link_arguments("data.sample_rate", "model.sample_rate", apply_on="instantiate")
+        parser.link_arguments("data.sample_rate", "model.effect.init_args.sample_rate", apply_on="instantiate")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -168,9 +171,8 @@ class Command(LightningCLI):
         except UnheardControlsError as error:
             names = PairedAudioDataModule(**self._get(self.config, "data").as_dict()).control_names
             raise UserError(
-                f"this data set has {len(names)} controls ({', '.join(names)}), and the effect takes none; give it a "
-                "conditioning (-c cfg/model/with/film.yaml), or choose one setting of the device "
-                "(data: {setting: NAME, controls: none})"
+                f"this data set has {len(names)} controls ({', '.join(names)}), and the effect takes none; "
+                f"{error.cure}, or choose one setting of the device (data: {{setting: NAME, controls: none}})"
             ) from error
         except ValueError as error:
             raise UserError(str(error)) from error
@@ -238,7 +240,7 @@ def _nearest(message: str, known: list[str]) -> str:
 def _vocabulary(parser: LightningArgumentParser) -> list[str]:
     """Every name that a config can hold: keys of the parser, classes of ours and their arguments."""
     names = {part for action in parser._actions for part in str(action.dest).split(".")}
-    for package in (nablafx.effects, nablafx.conditioning, losses, sinks):
+    for package in (nablafx.effects, nablafx.conditioning, nablafx.processors, nablafx.controllers, losses, sinks):
         for name, value in vars(package).items():
             if isclass(value) and value.__module__.startswith("nablafx"):
                 names |= {name, *signature(value).parameters}

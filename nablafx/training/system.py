@@ -151,7 +151,8 @@ class System(LightningModule):
         count = sum(p.numel() for p in self.effect.parameters())
         field = self.effect.receptive_field
         reach = f", receptive field {field} samples ({1000 * field / self.sample_rate:.0f} ms)" if field else ""
-        rank_zero_info(f"{type(self.effect).__name__}: {count:,} parameters{reach}")
+        remark = self.effect.remark()
+        rank_zero_info(f"{type(self.effect).__name__}: {count:,} parameters{reach}{remark and ', '}{remark}")
 
     def on_validation_start(self) -> None:
         self._watch.look(self._last_checkpoint())

@@ -1,4 +1,4 @@
-"""Every effect with every conditioning that it takes, found by walking the packages."""
+"""Every effect with every conditioning, and every processor with every controller, found by walking the packages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from typing import Any
 import torch
 
 import nablafx.conditioning
+import nablafx.controllers
 import nablafx.effects
+import nablafx.processors
 from nablafx.conditioning import Conditioning
-from nablafx.effects import Effect
+from nablafx.controllers import Controller, StaticController
+from nablafx.effects import Effect, GrayBox, Stage
+from nablafx.processors import DCOffset, Gain, Processor, SosProcessor, TanhNonlinearity
 
 NUM_CONTROLS = 2
 
@@ -23,17 +27,20 @@ def exported(package: Any, base: type) -> list[type]:
 
 
 EFFECTS = exported(nablafx.effects, Effect)
+# a gray box is told its stages where a net is told its conditioning
+NETS = [effect for effect in EFFECTS if effect is not GrayBox]
 CONDITIONINGS = [c for c in exported(nablafx.conditioning, Conditioning) if c.__name__ != "Unconditioned"]
+PROCESSORS = [p for p in exported(nablafx.processors, Processor) if p is not SosProcessor]
+CONTROLLERS = exported(nablafx.controllers, Controller)
 
 
-def recipes() -> Iterator[tuple[str, Callable[[int], Conditioning] | None]]:
-    yield "unconditioned", None
-    for cls in CONDITIONINGS:
-        if "lookahead" in inspect.signature(cls).parameters:
-            yield f"{cls.__name__}-lookahead", partial(cls, lookahead=True)
-            yield f"{cls.__name__}-zero-latency", partial(cls, lookahead=False)
-        else:
-            yield cls.__name__, cls
+def variants(cls: type, option: str = "lookahead") -> Iterator[tuple[str, Callable]]:
+    """The class, or where it may look ahead, its two forms."""
+    if option in inspect.signature(cls).parameters:
+        yield f"{cls.__name__}-lookahead", partial(cls, lookahead=True)
+        yield f"{cls.__name__}-zero-latency", partial(cls, lookahead=False)
+    else:
+        yield cls.__name__, cls
 
 
 def build(effect: type, recipe: Callable | None, dtype: torch.dtype = torch.float64) -> Effect:
@@ -46,15 +53,24 @@ def build(effect: type, recipe: Callable | None, dtype: torch.dtype = torch.floa
     return model
 
 
+def chain(processor: Callable, controller: Callable | None, dtype: torch.dtype = torch.float64) -> GrayBox:
+    """A gray box of one processor, behind two that bend and shift what it hears: silence is a constant there."""
+    torch.manual_seed(0)
+    before = {"offset": Stage(partial(DCOffset, offset=(0.0, 0.2)), StaticController), "bend": Stage(TanhNonlinearity)}
+    hears = controller is not None and controller(1, NUM_CONTROLS).num_controls
+    stages = {**before, "stage": Stage(processor, controller)}
+    return GrayBox(stages, NUM_CONTROLS if hears else 0).to(dtype)
+
+
 def controls_for(model: Effect, batch: int) -> torch.Tensor | None:
-    dtype = next(model.parameters()).dtype
+    dtype = next(model.parameters(), torch.zeros((), dtype=torch.float64)).dtype
     return torch.rand(batch, NUM_CONTROLS, dtype=dtype) if model.num_controls else None
 
 
-def _cases() -> dict[str, tuple[type, Callable | None]]:
-    cases = {}
-    for effect in EFFECTS:
-        for name, recipe in recipes():
+def _nets() -> Iterator[tuple[str, Callable]]:
+    recipes = [("unconditioned", None), *(pair for cls in CONDITIONINGS for pair in variants(cls))]
+    for effect in NETS:
+        for name, recipe in recipes:
             try:
                 build(effect, recipe)
             except ValueError as refusal:
@@ -62,8 +78,22 @@ def _cases() -> dict[str, tuple[type, Callable | None]]:
                 if "use" not in str(refusal):
                     raise
                 continue
-            cases[f"{effect.__name__}-{name}"] = (effect, recipe)
-    return cases
+            yield f"{effect.__name__}-{name}", partial(build, effect, recipe)
 
 
-CASES = _cases()
+def _chains() -> Iterator[tuple[str, Callable]]:
+    for processor in PROCESSORS:
+        if not processor().num_parameters:
+            yield processor.__name__, partial(chain, processor, None)
+            continue
+        for controller in CONTROLLERS:
+            # look-ahead and the read-out are the controller's own: each form once with a gain will do
+            for name, recipe in list(variants(controller))[: None if processor is Gain else 1]:
+                yield f"{processor.__name__}-{name}", partial(chain, processor, recipe)
+                if processor is Gain and "Dynamic" in name:
+                    yield f"Gain-{name}-readout", partial(chain, Gain, partial(recipe, hidden_size=3))
+
+
+# an FFT rounds all the samples of a piece together
+ROUNDED = {"StaticFIRFilter"}
+CASES = dict([*_nets(), *_chains()])

@@ -8,12 +8,18 @@ from typing import Any
 import yaml
 
 import nablafx.conditioning
+import nablafx.controllers
 import nablafx.effects
-from nablafx.effects import Effect
+import nablafx.processors
+from nablafx.effects import Effect, GrayBox, Stage
 from tests.conftest import ROOT
 
 MODELS = ROOT / "cfg" / "model"
-NETS = sorted(str(p.relative_to(MODELS).with_suffix("")) for p in MODELS.rglob("*.yaml") if p.parent.name != "with")
+MADE_OTHERWISE = {"with", "graybox"}
+NETS = sorted(
+    str(p.relative_to(MODELS).with_suffix("")) for p in MODELS.rglob("*.yaml") if p.parent.name not in MADE_OTHERWISE
+)
+CHAINS = sorted(p.stem for p in (MODELS / "graybox").glob("*.yaml"))
 OVERLAYS = sorted(p.stem for p in (MODELS / "with").glob("*.yaml"))
 # id: blocks, kernel size, dilation growth
 GRID = {
@@ -32,6 +38,14 @@ def merged(below: Any, above: Any) -> Any:
     return {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
 
 
+def recipe(package: Any, given: str | dict | None) -> Any:
+    """What a YAML says of a class and its arguments, as a function that still wants what the data know."""
+    if given is None:
+        return None
+    given = {"class_path": given} if isinstance(given, str) else given
+    return partial(getattr(package, given["class_path"]), **given.get("init_args", {}))
+
+
 def config(net: str, overlay: str | None = None) -> dict:
     """The section `model` of cfg/model/<net>.yaml, and of with/<overlay>.yaml on top."""
     files = [MODELS / f"{net}.yaml"] + ([MODELS / "with" / f"{overlay}.yaml"] if overlay else [])
@@ -45,8 +59,18 @@ def build(net: str, overlay: str | None = None, num_controls: int = 0, **changed
     """`changed` are arguments of the effect that differ from the config's."""
     effect = config(net, overlay)["effect"]
     arguments = dict(effect.get("init_args", {}))
-    recipe = arguments.pop("conditioning", None)
-    if recipe:
-        cls = getattr(nablafx.conditioning, recipe["class_path"])
-        arguments["conditioning"] = partial(cls, **recipe.get("init_args", {}))
+    conditioning = arguments.pop("conditioning", None)
+    if conditioning:
+        arguments["conditioning"] = recipe(nablafx.conditioning, conditioning)
     return getattr(nablafx.effects, effect["class_path"])(num_controls, **{**arguments, **changed})
+
+
+def build_chain(name: str, num_controls: int = 0) -> GrayBox:
+    """The gray box of cfg/model/graybox/<name>.yaml."""
+    stages = {
+        stage: Stage(
+            recipe(nablafx.processors, given["processor"]), recipe(nablafx.controllers, given.get("controller"))
+        )
+        for stage, given in config(f"graybox/{name}")["effect"]["init_args"]["stages"].items()
+    }
+    return GrayBox(stages, num_controls)

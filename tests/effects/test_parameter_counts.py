@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .committed import GRID, NETS, OVERLAYS, build, config
+from .committed import CHAINS, GRID, NETS, OVERLAYS, build, build_chain, config
 
 # (net, overlay, controls): parameters
 COUNTS = {
@@ -50,6 +50,13 @@ COUNTS = {
     ("s4/s", "tvfilm", 4): 11_569,
     ("s4/l", "tvfilm", 4): 32_433,
 }
+CHAIN_COUNTS = {
+    "comp": 47,
+    "dist-rnl": 47,
+    "dist-mlp": 2_244,
+    "fuzz-rnl": 62,
+    "fuzz-mlp": 2_259,
+}
 LEARNING_RATES = {"lstm": (0.001, 0.005), "tcn": (0.005,), "gcn": (0.005,), "s4": (0.01,)}
 
 
@@ -61,6 +68,12 @@ def name(case: tuple) -> str:
 @pytest.mark.parametrize("case", COUNTS, ids=name)
 def test_count(case):
     assert sum(p.numel() for p in build(*case).parameters()) == COUNTS[case]
+
+
+@pytest.mark.parametrize("chain", CHAIN_COUNTS)
+def test_count_of_a_published_chain(chain):
+    assert sum(p.numel() for p in build_chain(chain).parameters()) == CHAIN_COUNTS[chain]
+    assert config(f"graybox/{chain}")["lr"] == 0.1
 
 
 @pytest.mark.parametrize("kind", ["tcn", "gcn"])
@@ -94,4 +107,5 @@ def test_every_config_takes_every_conditioning_or_names_another(net, overlay):
 def test_configs_of_the_table_are_all_there():
     kinds = {"lstm": {"32", "96"}, "tcn": set(GRID), "gcn": set(GRID), "s4": {"s", "l"}}
     assert {f"{kind}/{size}" for kind, sizes in kinds.items() for size in sizes} <= set(NETS)
+    assert set(CHAIN_COUNTS) <= set(CHAINS)
     assert {"film", "tfilm", "ttfilm", "tvfilm", "fixed", "tvcond"} <= set(OVERLAYS)

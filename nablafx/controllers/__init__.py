@@ -1,0 +1,7 @@
+"""Controllers: what sets the parameters of a processor."""
+
+from nablafx.controllers.base import Controller
+from nablafx.controllers.dynamic import DynamicCondController, DynamicController
+from nablafx.controllers.static import StaticCondController, StaticController
+
+__all__ = ["Controller", "DynamicCondController", "DynamicController", "StaticCondController", "StaticController"]

@@ -1,0 +1,43 @@
+"""What every controller is: a map from the device's knobs and the audio to normalised parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from nablafx.layers.held import Held
+
+State = Any
+
+
+class Controller(nn.Module):
+    """Sets the parameters of one processor: `u, state = controller(x, controls, state)`, u in (0, 1).
+
+    Attributes:
+        num_controls: knobs that it listens to; 0: none.
+        frame_size: cuts of a stream fall on multiples of it (1: anywhere).
+    """
+
+    frame_size: int = 1
+
+    def __init__(self, num_parameters: int, num_controls: int = 0) -> None:
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.num_controls = num_controls
+
+    def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
+        """Audio x (B, 1, T) and controls (B, num_controls) -> u, values (B or 1, num_parameters, N), and state."""
+        raise NotImplementedError
+
+    def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
+        """As `forward`, for a constant x (B, 1, 1) held for ever."""
+        raise NotImplementedError
+
+    def _needs_controls(self) -> None:
+        if self.num_controls < 1:
+            name = type(self).__name__
+            raise ValueError(
+                f"{name} is steered by the device's controls, and this data set has none: name them "
+                f"(data: {{controls: [D, T]}}), or use {name.replace('Cond', '')}"
+            )

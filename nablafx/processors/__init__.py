@@ -1,0 +1,33 @@
+"""Processors: the blocks of a gray box, each a signal processor whose parameters a controller sets."""
+
+from nablafx.processors.base import Processor, Range, SosProcessor
+from nablafx.processors.compressor import Compressor
+from nablafx.processors.eq import ParametricEQ, ShelvingEQ
+from nablafx.processors.filters import Highpass, Highshelf, Lowpass, Lowshelf, Peaking
+from nablafx.processors.fir import StaticFIRFilter
+from nablafx.processors.gain import DCOffset, Gain, Mix, PhaseInversion
+from nablafx.processors.nonlinear import StaticMLPNonlinearity, StaticRationalNonlinearity, TanhNonlinearity
+from nablafx.processors.phase import PhaseShift
+
+__all__ = [
+    "Compressor",
+    "DCOffset",
+    "Gain",
+    "Highpass",
+    "Highshelf",
+    "Lowpass",
+    "Lowshelf",
+    "Mix",
+    "ParametricEQ",
+    "Peaking",
+    "PhaseInversion",
+    "PhaseShift",
+    "Processor",
+    "Range",
+    "ShelvingEQ",
+    "SosProcessor",
+    "StaticFIRFilter",
+    "StaticMLPNonlinearity",
+    "StaticRationalNonlinearity",
+    "TanhNonlinearity",
+]

@@ -1,0 +1,82 @@
+"""Equalisers: several sections in series behind one set of parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nablafx.dsp import biquad
+from nablafx.processors.base import Range, SosProcessor
+
+_GAIN: Range = (-12.0, 12.0)
+_Q: Range = (0.1, 10.0)
+
+
+class ParametricEQ(SosProcessor):
+    """Low shelf, three bells and high shelf: 15 parameters."""
+
+    def __init__(
+        self,
+        sample_rate: int = 48_000,
+        low_shelf_gain_db: Range = _GAIN,
+        low_shelf_cutoff_hz: Range = (20.0, 2000.0),
+        low_shelf_q: Range = _Q,
+        peak1_gain_db: Range = _GAIN,
+        peak1_cutoff_hz: Range = (20.0, 200.0),
+        peak1_q: Range = _Q,
+        peak2_gain_db: Range = _GAIN,
+        peak2_cutoff_hz: Range = (200.0, 2000.0),
+        peak2_q: Range = _Q,
+        peak3_gain_db: Range = _GAIN,
+        peak3_cutoff_hz: Range = (2000.0, 12_000.0),
+        peak3_q: Range = _Q,
+        high_shelf_gain_db: Range = _GAIN,
+        high_shelf_cutoff_hz: Range = (4000.0, 16_000.0),
+        high_shelf_q: Range = _Q,
+    ) -> None:
+        ranges = {name: given for name, given in locals().items() if name.endswith(("_db", "_hz", "_q"))}
+        super().__init__(sample_rate, **ranges)
+
+    def sections(self, **params: Tensor) -> Tensor:
+        peaks = dict.fromkeys(("peak1", "peak2", "peak3"), biquad.PEAKING)
+        bands = {"low_shelf": biquad.LOWSHELF, **peaks, "high_shelf": biquad.HIGHSHELF}
+        return _series(bands, params, self.sample_rate)
+
+
+class ShelvingEQ(SosProcessor):
+    """High-pass, low shelf, high shelf and low-pass: 10 parameters. Cut-offs are kept under half the sample rate."""
+
+    def __init__(
+        self,
+        sample_rate: int = 48_000,
+        highpass_cutoff_hz: Range = (20.0, 2000.0),
+        highpass_q: Range = _Q,
+        low_shelf_gain_db: Range = _GAIN,
+        low_shelf_cutoff_hz: Range = (20.0, 4000.0),
+        low_shelf_q: Range = _Q,
+        high_shelf_gain_db: Range = _GAIN,
+        high_shelf_cutoff_hz: Range = (4000.0, 24_000.0),
+        high_shelf_q: Range = _Q,
+        lowpass_cutoff_hz: Range = (4000.0, 24_000.0),
+        lowpass_q: Range = _Q,
+    ) -> None:
+        ranges = {name: given for name, given in locals().items() if name.endswith(("_db", "_hz", "_q"))}
+        super().__init__(sample_rate, **ranges)
+
+    def sections(self, **params: Tensor) -> Tensor:
+        bands = {
+            "highpass": biquad.HIGHPASS,
+            "low_shelf": biquad.LOWSHELF,
+            "high_shelf": biquad.HIGHSHELF,
+            "lowpass": biquad.LOWPASS,
+        }
+        return _series(bands, params, self.sample_rate)
+
+
+def _series(bands: dict[str, biquad.Prototype], params: dict[str, Tensor], sample_rate: float) -> Tensor:
+    """Sections (B, N, K, 6) of the bands, whose parameters are called <band>_gain_db, <band>_cutoff_hz and <band>_q."""
+    params = dict(zip(params, torch.broadcast_tensors(*params.values()), strict=True))
+    flat = torch.zeros_like(next(iter(params.values())))
+    gain_db = torch.stack([params.get(f"{band}_gain_db", flat) for band in bands], dim=-1)
+    cutoff_hz, q = (torch.stack([params[f"{band}_{key}"] for band in bands], dim=-1) for key in ("cutoff_hz", "q"))
+    return biquad.design(tuple(bands.values()), gain_db, cutoff_hz, q, sample_rate)
