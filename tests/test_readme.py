@@ -9,12 +9,11 @@ import shlex
 import pytest
 import yaml
 
-import nablafx.conditioning
-import nablafx.effects
 from nablafx.cli import main
 from nablafx.data import PairedAudioDataModule
 
 from .conftest import ROOT
+from .effects.committed import build, build_chain
 
 README = (ROOT / "README.md").read_text()
 PAGES = {"README.md": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text()}
@@ -39,10 +38,6 @@ def rows() -> list[tuple[str, str, str, str]]:
         for model, field, *figures in body:
             found += [(model, field, column, figure) for column, figure in zip(head[2:], figures, strict=True)]
     return found
-
-
-def load(path: str):
-    return yaml.safe_load((ROOT / "cfg" / "model" / f"{path}.yaml").read_text())["model"]["effect"]
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[-1][:20])
@@ -90,13 +85,9 @@ def test_data_settings_exist(key):
 
 @pytest.mark.parametrize(("model", "field", "column", "figure"), rows(), ids=lambda value: str(value))
 def test_tables(model, field, column, figure):
-    effect = load(model)
-    arguments = dict(effect["init_args"])
-    if column != "plain":
-        given = load(f"with/{column}")["init_args"]["conditioning"]
-        cls = getattr(nablafx.conditioning, given["class_path"])
-        arguments |= {"num_controls": KNOBS, "conditioning": lambda n: cls(n, **given.get("init_args", {}))}
-    net = getattr(nablafx.effects, effect["class_path"])(**arguments)
+    kind, _, name = model.partition("/")
+    overlay, knobs = (None, 0) if column == "plain" else (column, KNOBS)
+    net = build_chain(name, knobs) if kind == "graybox" else build(model, overlay, knobs)
     assert f"{sum(p.numel() for p in net.parameters()):,}" == figure
     reach = net.receptive_field
     assert field == ("unbounded" if reach is None else f"{1000 * reach / 48_000:.0f} ms")

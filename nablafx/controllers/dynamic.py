@@ -66,14 +66,14 @@ def _listen(lstm: nn.LSTM) -> None:
     A fresh LSTM moves by some hundredths for a peak of full scale and forgets it in two blocks: training then often
     stays for hundreds of steps where the gain is constant.
     """
-    hidden = lstm.hidden_size
+    hidden, parameters = lstm.hidden_size, dict(lstm.named_parameters())
     with torch.no_grad():
-        nn.init.normal_(lstm.weight_ih_l0, std=2.0)
-        nn.init.normal_(lstm.weight_hh_l0, std=0.3)
-        nn.init.zeros_(lstm.bias_ih_l0)
-        nn.init.zeros_(lstm.bias_hh_l0)
+        nn.init.normal_(parameters["weight_ih_l0"], std=2.0)
+        nn.init.normal_(parameters["weight_hh_l0"], std=0.3)
+        nn.init.zeros_(parameters["bias_ih_l0"])
+        nn.init.zeros_(parameters["bias_hh_l0"])
         # a forget gate of bias b keeps a value for about exp(b) blocks
-        lstm.bias_ih_l0[hidden : 2 * hidden] = torch.linspace(0, math.log(32), hidden)
+        parameters["bias_ih_l0"][hidden : 2 * hidden] = torch.linspace(0, math.log(32), hidden)
 
 
 class DynamicCondController(DynamicController):

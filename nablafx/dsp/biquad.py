@@ -97,5 +97,7 @@ def cascade(*sections: Tensor) -> Tensor:
 
 
 def _single(prototype: Prototype, gain_db, cutoff_hz, q, sample_rate: float) -> Tensor:
-    given = torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64) for v in (gain_db, cutoff_hz, q)))
-    return design([prototype], *(v.unsqueeze(-1) for v in given), sample_rate).squeeze(-2)
+    gain_db, cutoff_hz, q = torch.broadcast_tensors(
+        *(torch.as_tensor(value, dtype=torch.float64).unsqueeze(-1) for value in (gain_db, cutoff_hz, q))
+    )
+    return design([prototype], gain_db, cutoff_hz, q, sample_rate).squeeze(-2)
