@@ -75,9 +75,10 @@ def test_tanh(size, tmp_path, monkeypatch):
 def test_tanh_is_flat_outside_and_still_in_silence(size):
     curve = SirenCurve(size, pretrained=WEIGHTS / f"tanh-{size}.safetensors")
     y = curve(torch.tensor([-100.0, -6.0, 0.0, 6.0, 100.0])).detach()
-    assert y[0] == y[1]
-    assert y[3] == y[4]
+    # a sine may round otherwise at another place of a tensor
+    torch.testing.assert_close(y[[0, 4]], y[[1, 3]], atol=2e-6, rtol=0)
     torch.testing.assert_close(y, torch.tensor([-1.0, -1.0, 0.0, 1.0, 1.0]), atol=5e-4, rtol=0)
+    assert y[2].abs() < (4e-6 if size >= 32 else 9e-5)
 
 
 def test_tanh_does_not_ring_in_its_slope():

@@ -18,6 +18,9 @@ class StaticFIRFilter(Processor):
     State: (B, 1, num_taps - 1), the samples before.
     """
 
+    # every tap hears every weight: at the rate of a gain the response is noise after some steps
+    lr_multiplier = 0.01
+
     def __init__(
         self,
         sample_rate: int = 48_000,

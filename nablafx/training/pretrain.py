@@ -155,8 +155,9 @@ def _checked(output: Path, overwrite: bool) -> Path:
     """The place for the weights, known to take them before a minute is spent."""
     if output.suffix != SUFFIX:
         raise UserError(f"--output {output}: weights are a {SUFFIX} file, so give it that ending")
-    if output.exists() and not overwrite:
-        raise UserError(f"{output} is there already; say --overwrite, or give another place with --output")
+    there = [str(path) for path in (output, output.with_suffix(".png")) if path.exists()]
+    if there and not overwrite:
+        raise UserError(f"{there[0]} is there already; say --overwrite, or give another place with --output")
     above = next(folder for folder in output.absolute().parents if folder.exists())
     if output.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"--output {output}: nothing can be written there; give a place in a folder of yours")

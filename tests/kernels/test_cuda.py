@@ -184,11 +184,15 @@ def sections_and_poles(case: Case) -> tuple[Tensor, tuple[Tensor, Tensor], int, 
 
 
 def stable_sections(items: int, count: int, depth: int) -> Tensor:
-    """Random sections (items, count, depth, 9). All of them shrink one norm, so that switching them is stable too."""
-    radius, angle = torch.rand(2, items, count, depth, dtype=torch.float64)
-    angle = angle * torch.pi
-    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=-1).unflatten(-1, (2, 2))
+    """Random sections (items, count, depth, 9), whose states last for ten to ten thousand samples.
+
+    A = S U diag(σ) V S^-1 with rotations U and V: all of them shrink one norm, so that switching them is stable too,
+    and none commutes with another.
+    """
+    sigma = 1 - 10 ** (-1 - 3 * torch.rand(2, items, count, depth, dtype=torch.float64))
+    angle = torch.pi * torch.rand(2, items, count, depth, dtype=torch.float64)
+    rotations = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=-1).unflatten(-1, (2, 2))
     basis = torch.tensor([[1.0, 0.6], [-0.3, 1.4]], dtype=torch.float64)
-    transition = basis @ (0.98 * radius[..., None, None] * turn) @ basis.inverse()
+    shrunk = rotations[0] @ torch.diag_embed(sigma.movedim(0, -1)) @ rotations[1]
     rest = 0.5 * torch.randn(items, count, depth, 5, dtype=torch.float64)
-    return torch.cat([transition.flatten(-2), rest], dim=-1)
+    return torch.cat([(basis @ shrunk @ basis.inverse()).flatten(-2), rest], dim=-1)

@@ -200,12 +200,15 @@ def test_mistakes_are_told_and_leave_nothing(here, mistake):
 
 def test_weights_are_overwritten_only_when_told(here, undrawn):
     words = ["pretrain", "tanh", *QUICK, "--output", "a.safetensors"]
-    (here / "a.safetensors").write_text("mine")
-    done = nablafx(*words)
-    assert done.status == 1
-    assert "a.safetensors is there already; say --overwrite" in done.err
-    assert files(here) == ["a.safetensors"]
-    assert (here / "a.safetensors").read_text() == "mine"
+    for name in ("a.png", "a.safetensors"):
+        (here / name).write_text("mine")
+        done = nablafx(*words)
+        assert done.status == 1
+        assert f"{name} is there already; say --overwrite" in done.err
+        assert files(here) == [name]
+        assert (here / name).read_text() == "mine"
+        (here / name).unlink()
+    (here / "a.safetensors").write_text("old")
     assert nablafx(*words, "--overwrite").status == 0
     SirenCurve(2, pretrained="a.safetensors")
 
