@@ -113,7 +113,7 @@ def test_the_state_at_rest_is_what_a_constant_leaves(name):
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_low_frequencies_in_pieces_of_float32(name):
-    """A bell of Q 10 at 20 Hz over three seconds; all in float32 would miss by a thousandth, the state alone by 1e-5."""
+    """A bell of Q 10 at 20 Hz over three seconds; all in float32 misses by a thousandth, the state alone by 1e-5."""
     run, _ = FILTERS[name]
     sos = biquad.peaking(12.0, 20.0, 10.0, SAMPLE_RATE).view(1, 1, 1, 6)
     x = noise(1, 1, 144_000, dtype=torch.float32)

@@ -50,7 +50,7 @@ def test_an_exception_of_any_part_arrives_after_all_have_ended(threads, bad):
     def run(first: int, last: int) -> None:
         if first == bad:
             raise ArithmeticError(f"part {first}")
-        time.sleep(0.2)
+        time.sleep(0.1)
         ended.append(first)
 
     with pytest.raises(ArithmeticError, match=f"part {bad}"):
