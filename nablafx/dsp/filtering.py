@@ -155,7 +155,8 @@ def envelope(
     attack, release = _poles(x, attack, release)
     block = _block("envelope", x.shape[-1], attack.shape[1], block, offset)
     zi = _state("envelope", zi, x, x.shape[:2])
-    return kernels.envelope(x.contiguous(), attack.contiguous(), release.contiguous(), zi, block, offset)
+    e, last = kernels.envelope(_single(x), attack.contiguous(), release.contiguous(), zi, block, offset)
+    return e.to(x.dtype), last
 
 
 def _filter(
@@ -173,8 +174,8 @@ def _filter(
         )
     block = _block(name, x.shape[-1], sos.shape[1], block, offset)
     zi = _state(name, zi, x, (*x.shape[:2], sos.shape[2], 2))
-    y, zf, _ = kernels.sections(x.contiguous(), form(sos).contiguous(), zi, block, offset)
-    return y, zf
+    y, zf, _ = kernels.sections(_single(x), form(sos).contiguous(), zi, block, offset)
+    return y.to(x.dtype), zf
 
 
 def _poles(x: Tensor, attack: Tensor, release: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,6 +193,8 @@ def _poles(x: Tensor, attack: Tensor, release: Tensor) -> tuple[Tensor, Tensor]:
 
 def _block(name: str, length: int, sets: int, block: int | None, offset: int) -> int:
     """Samples that a set holds for: checked, or found."""
+    if length < 1:
+        raise ValueError(f"{name}: x has no samples; needs at least 1")
     if offset < 0 or (block is not None and block < 1):
         raise ValueError(f"{name}: block must be at least 1 and offset at least 0, got {block} and {offset}")
     if sets == 1:
@@ -204,6 +207,11 @@ def _block(name: str, length: int, sets: int, block: int | None, offset: int) ->
             f"before; needs 1 or {needed}"
         )
     return block
+
+
+def _single(x: Tensor) -> Tensor:
+    """At least float32, which the kernels read, and in one piece."""
+    return x.to(torch.promote_types(x.dtype, torch.float32)).contiguous()
 
 
 def _state(name: str, zi: Tensor | None, x: Tensor, shape: tuple[int, ...]) -> Tensor:

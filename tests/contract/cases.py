@@ -19,6 +19,8 @@ from nablafx.effects import Effect, GrayBox, Stage
 from nablafx.processors import DCOffset, Gain, Processor, SosProcessor, TanhNonlinearity
 
 NUM_CONTROLS = 2
+# of conditionings, as published, and of controllers here: many cuts of a short stream tell the same in less time
+NET_BLOCK, CHAIN_BLOCK = 128, 16
 
 
 def exported(package: Any, base: type) -> list[type]:
@@ -56,6 +58,8 @@ def build(effect: type, recipe: Callable | None, dtype: torch.dtype = torch.floa
 def chain(processor: Callable, controller: Callable | None, dtype: torch.dtype = torch.float64) -> GrayBox:
     """A gray box of one processor, behind two that bend and shift what it hears: silence is a constant there."""
     torch.manual_seed(0)
+    if "block_size" in inspect.signature(controller or chain).parameters:
+        controller = partial(controller, block_size=CHAIN_BLOCK)
     before = {"offset": Stage(partial(DCOffset, offset=(0.0, 0.2)), StaticController), "bend": Stage(TanhNonlinearity)}
     hears = controller is not None and controller(1, NUM_CONTROLS).num_controls
     stages = {**before, "stage": Stage(processor, controller)}
@@ -65,6 +69,11 @@ def chain(processor: Callable, controller: Callable | None, dtype: torch.dtype =
 def controls_for(model: Effect, batch: int) -> torch.Tensor | None:
     dtype = next(model.parameters(), torch.zeros((), dtype=torch.float64)).dtype
     return torch.rand(batch, NUM_CONTROLS, dtype=dtype) if model.num_controls else None
+
+
+def block_of(model: Effect) -> int:
+    """Samples between two decisions of what steers the model."""
+    return CHAIN_BLOCK if isinstance(model, GrayBox) else NET_BLOCK
 
 
 def _nets() -> Iterator[tuple[str, Callable]]:

@@ -20,7 +20,7 @@ CACHED = """
 import torch
 from nablafx.kernels import cpu
 cpu.sections(torch.ones(1, 1, 200), torch.zeros(1, 1, 1, 9).double(), torch.zeros(1, 1, 1, 2).double(), 200, 0)
-print(sum(cpu._forward.stats.cache_hits.values()), sum(cpu._forward.stats.cache_misses.values()))
+print(sum(cpu.forward.stats.cache_hits.values()), sum(cpu.forward.stats.cache_misses.values()))
 """
 
 
