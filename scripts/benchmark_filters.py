@@ -1,7 +1,7 @@
 """Time of the filters, forward and backward, beside the ways in use elsewhere, in one run.
 
     python scripts/benchmark_filters.py --rounds 9
-    python scripts/benchmark_filters.py --device cuda --skip block-loop sample-loop
+    python scripts/benchmark_filters.py --device cuda --skip block-loop equaliser-loop sample-loop
 
 Every round runs every way once, in an order of its own: shared machines drift by more than what is to be seen, and a
 way finds the caches as the one before left them. After a round that warms up, the times are medians over the rounds,
@@ -38,7 +38,16 @@ SAMPLE_RATE = 48_000
 TAPS = 1024
 EXCERPT = 2_400  # samples of the loop in plain torch, which would take minutes for all
 COMPILED = ("filter-passes", "sample-filter")  # for a CPU only, as they are written here
-SLOW = ("frequency-sampling", "block-loop", *COMPILED, "svfilt-each-sample", "conv1d", "one-fft", "sample-loop")
+SLOW = (
+    "frequency-sampling",
+    "block-loop",
+    "equaliser-loop",
+    *COMPILED,
+    "svfilt-each-sample",
+    "conv1d",
+    "one-fft",
+    "sample-loop",
+)
 
 
 @dataclass
@@ -121,6 +130,21 @@ def varying_ways(options: argparse.Namespace) -> list[Way]:
     return [*(Way(name, run, leaves, exact) for name, run in ways.items()), last]
 
 
+def equaliser_ways(options: argparse.Namespace) -> list[Way]:
+    block = options.block
+    x, bells = _audio(options), _bells(options, sets=-(-options.samples // block))
+    exact = _scipy_sosfilt(x, biquad.peaking(*bells, 1.0, SAMPLE_RATE), block)
+    kinds = [biquad.PEAKING] * options.sections
+
+    def ours(x: Tensor, gain_db: Tensor, cutoff_hz: Tensor) -> Tensor:
+        sos = biquad.design(kinds, gain_db, cutoff_hz, torch.ones_like(gain_db), SAMPLE_RATE)
+        return filtering.svfilt(x, sos, block=block)[0]
+
+    loop = partial(published.equaliser_loop, block=block, sample_rate=SAMPLE_RATE)
+    leaves = _leaves(options, x, *bells)
+    return [Way("equaliser", ours, leaves, exact), Way("equaliser-loop", loop, leaves, exact)]
+
+
 def fir_ways(options: argparse.Namespace) -> list[Way]:
     x, taps = _audio(options), torch.randn(TAPS) * torch.linspace(0, -7, TAPS).exp()
     exact = torch.from_numpy(signal.lfilter(taps.double().numpy(), [1.0], x.double().numpy()))
@@ -149,6 +173,7 @@ def envelope_ways(options: argparse.Namespace) -> list[Way]:
 GROUPS: dict[str, Callable[[argparse.Namespace], list[Way]]] = {
     "sections that stay": static_ways,
     "a set of sections for every block": varying_ways,
+    "a dynamic equaliser, from its gains and cut-offs in every block": equaliser_ways,
     f"FIR filter of {TAPS} taps": fir_ways,
     f"envelope; sample-loop: {EXCERPT:,} samples at most, scaled up": envelope_ways,
 }
@@ -200,12 +225,17 @@ def _leaves(options: argparse.Namespace, *tensors: Tensor) -> tuple[Tensor, ...]
 
 
 def _sections(options: argparse.Namespace, sets: int) -> Tensor:
-    """Peaks from 100 Hz to 8 kHz, of gains and cut-offs that walk at random: (B, sets, K, 6)."""
+    """Bells (B, sets, K, 6)."""
+    return biquad.peaking(*_bells(options, sets), 1.0, SAMPLE_RATE)
+
+
+def _bells(options: argparse.Namespace, sets: int) -> tuple[Tensor, Tensor]:
+    """Gains in dB and cut-offs from 100 Hz to 8 kHz that walk at random, (B, sets, K)."""
     shape = (options.batch, sets, options.sections)
     spread = 24 * torch.rand(options.batch, 1, options.sections) - 12
     gain_db = (spread + 0.25 * torch.randn(shape).cumsum(1)).clamp(-18, 18)
     cutoff_hz = torch.logspace(2, np.log10(8_000), options.sections) * (0.01 * torch.randn(shape).cumsum(1)).exp()
-    return biquad.peaking(gain_db, cutoff_hz, 1.0, SAMPLE_RATE)
+    return gain_db, cutoff_hz
 
 
 def _scipy_sosfilt(x: Tensor, sos: Tensor, block: int) -> Tensor:

@@ -16,6 +16,7 @@ from numba import njit
 from torch import Tensor
 from torch.nn import functional as F
 
+from nablafx.dsp import biquad
 from nablafx.kernels.threads import share
 
 
@@ -32,6 +33,20 @@ def block_loop(x: Tensor, sos: Tensor, block: int) -> Tensor:
     """`frequency_sampling` of each block by itself. The state is lost at every block: this is what was published."""
     blocks = zip(x.split(block, dim=-1), sos.split(1, dim=1), strict=True)
     return torch.cat([frequency_sampling(piece, sections) for piece, sections in blocks], dim=-1)
+
+
+def equaliser_loop(x: Tensor, gain_db: Tensor, cutoff_hz: Tensor, block: int, sample_rate: float) -> Tensor:
+    """As `block_loop`, with each of the K bells of (B, N, K) designed and applied by itself in every block.
+
+    So was a dynamic equaliser published: the whole processor, called anew for each block.
+    """
+    outputs = []
+    for n, piece in enumerate(x.split(block, dim=-1)):
+        for k in range(gain_db.shape[-1]):
+            section = biquad.peaking(gain_db[:, n, k], cutoff_hz[:, n, k], 1.0, sample_rate)
+            piece = frequency_sampling(piece, section[:, None, None])
+        outputs.append(piece)
+    return torch.cat(outputs, dim=-1)
 
 
 def filter_passes(x: Tensor, sos: Tensor) -> Tensor:

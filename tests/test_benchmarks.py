@@ -38,7 +38,9 @@ def test_filters_are_compared_with_their_equals(load, capsys):
     script = load("benchmark_filters")
     options = script.parse(["--samples", "2000", "--rounds", "2"])
     groups = script.measure(options)
-    stay, change, fir, envelope = ({way.name: way.difference for way in ways} for ways in groups.values())
+    stay, change, dynamic, fir, envelope = ({way.name: way.difference for way in ways} for ways in groups.values())
+    assert [*dynamic] == ["equaliser", "equaliser-loop"]
+    assert dynamic["equaliser"] < OTHER_STATES["svfilt"]
     assert [*stay] == ["svfilt", "sosfilt", "frequency-sampling", "filter-passes"]
     assert [*change] == ["svfilt", "sosfilt", "block-loop", "sample-filter", "svfilt-each-sample"]
     for name, difference in (stay | fir | envelope).items():
@@ -49,14 +51,14 @@ def test_filters_are_compared_with_their_equals(load, capsys):
 
     script.report(options, groups)
     told = capsys.readouterr().out
-    assert all(name in told for name in [*stay, *change, *fir, *envelope])
+    assert all(name in told for name in [*stay, *change, *dynamic, *fir, *envelope])
 
 
 def test_filters_can_be_skipped(load):
     script = load("benchmark_filters")
     options = script.parse(["--samples", "300", "--rounds", "1", "--skip", *script.SLOW])
     names = [[way.name for way in ways] for ways in script.measure(options).values()]
-    assert names == [["svfilt", "sosfilt"], ["svfilt", "sosfilt"], ["fir"], ["envelope"]]
+    assert names == [["svfilt", "sosfilt"], ["svfilt", "sosfilt"], ["equaliser"], ["fir"], ["envelope"]]
 
 
 @pytest.fixture(scope="module")
