@@ -134,7 +134,7 @@ def equaliser_ways(options: argparse.Namespace) -> list[Way]:
     block = options.block
     x, bells = _audio(options), _bells(options, sets=-(-options.samples // block))
     exact = _scipy_sosfilt(x, biquad.peaking(*bells, 1.0, SAMPLE_RATE), block)
-    kinds = [biquad.PEAKING] * options.sections
+    kinds = biquad.table([biquad.PEAKING] * options.sections).to(options.device)
 
     def ours(x: Tensor, gain_db: Tensor, cutoff_hz: Tensor) -> Tensor:
         sos = biquad.design(kinds, gain_db, cutoff_hz, torch.ones_like(gain_db), SAMPLE_RATE)

@@ -49,14 +49,21 @@ LOWPASS = Prototype((None, None, 0), (0, 0, 0))
 HIGHPASS = Prototype((0, None, None), (0, 0, 0))
 
 
-def design(
-    prototypes: Sequence[Prototype], gain_db: Tensor, cutoff_hz: Tensor, q: Tensor, sample_rate: float
-) -> Tensor:
-    """Sections of K kinds at once: values of each, (*S, K) or broadcasting to it, -> (*S, K, 6)."""
+def table(prototypes: Sequence[Prototype]) -> Tensor:
+    """What `design` needs of K kinds, (2, K, 6) float64: exponents, and 1 where there is such a term.
+
+    Made once and kept, for to bring it to an accelerator is to wait for that.
+    """
+    rows = [(*p.numerator, *p.denominator) for p in prototypes]
+    exponents = [[e or 0 for e in row] for row in rows]
+    there = [[float(e is not None) for e in row] for row in rows]
+    return torch.tensor([exponents, there], dtype=torch.float64)
+
+
+def design(kinds: Tensor, gain_db: Tensor, cutoff_hz: Tensor, q: Tensor, sample_rate: float) -> Tensor:
+    """Sections of K kinds at once: their `table`, values of each (*S, K) or broadcasting to it, -> (*S, K, 6)."""
     log_a = gain_db.double().unsqueeze(-1) * (math.log(10) / 40)
-    table = [(*p.numerator, *p.denominator) for p in prototypes]
-    exponents = log_a.new_tensor([[e or 0 for e in row] for row in table])
-    there = log_a.new_tensor([[e is not None for e in row] for row in table])
+    exponents, there = kinds.double()
     analog = there * torch.exp(exponents * log_a)
     high, middle, low = analog.unflatten(-1, (2, 3)).unbind(-1)
     half = (cutoff_hz.double().clamp(max=MAX_CUTOFF * sample_rate) * (math.pi / sample_rate)).unsqueeze(-1)
@@ -100,4 +107,4 @@ def _single(prototype: Prototype, gain_db, cutoff_hz, q, sample_rate: float) -> 
     gain_db, cutoff_hz, q = torch.broadcast_tensors(
         *(torch.as_tensor(value, dtype=torch.float64).unsqueeze(-1) for value in (gain_db, cutoff_hz, q))
     )
-    return design([prototype], gain_db, cutoff_hz, q, sample_rate).squeeze(-2)
+    return design(table([prototype]).to(gain_db.device), gain_db, cutoff_hz, q, sample_rate).squeeze(-2)

@@ -35,9 +35,10 @@ def backend_of(device: torch.device | str) -> str:
 
 
 def describe(device: torch.device | str) -> str:
-    """What filters audio on a device, in words: "numba on 2 threads"."""
+    """What filters audio on a device, in words: "numba on 2 threads, compiled once"."""
     name = backend_of(device)
-    return f"{name} on {torch.get_num_threads()} threads" if name == "numba" else name
+    where = {"numba": f" on {torch.get_num_threads()} threads, compiled once", "triton": ", compiled once"}
+    return name + where.get(name, "")
 
 
 @cache

@@ -1,7 +1,7 @@
 """The kernels on CUDA, in Triton: see :mod:`nablafx.kernels.reference` for what they compute.
 
 Sections run in parallel over rows and chunks of CHUNK samples, in one launch a section; envelopes over rows only.
-Coefficients that change from chunk to chunk cost nothing; where they change within one, all is slower.
+Coefficients that hold over whole chunks are read once a chunk, as those that stay; others once a sample.
 """
 
 from __future__ import annotations

@@ -45,6 +45,8 @@ class Processor(nn.Module):
     """
 
     lr_multiplier: float = 1.0
+    _ends: Tensor
+    _is_log: Tensor
 
     def __init__(self, sample_rate: float, **ranges: Range) -> None:
         super().__init__()
@@ -53,6 +55,11 @@ class Processor(nn.Module):
         self.ranges = {name: span for name, span in spans.items() if not isinstance(ranges[name], (int, float))}
         self.fixed = {name: span.low for name, span in spans.items() if name not in self.ranges}
         self._names = tuple(ranges)
+        table = [[span.low for span in self.ranges.values()], [span.high for span in self.ranges.values()]]
+        is_log = [span.mapping == "log" for span in self.ranges.values()]
+        # kept where the audio is: to bring them there for every piece is to wait for the accelerator
+        self.register_buffer("_ends", torch.tensor(table, dtype=torch.float64).unsqueeze(-1), persistent=False)
+        self.register_buffer("_is_log", torch.tensor(is_log, dtype=torch.bool).unsqueeze(-1), persistent=False)
 
     @property
     def num_parameters(self) -> int:
@@ -116,14 +123,12 @@ class Processor(nn.Module):
 
     def _physical(self, u: Tensor) -> Tensor:
         """u (B, P, N) -> values of the same shape, all ranges at once."""
-        spans = self.ranges.values()
-        low, high = (u.new_tensor([[span[end]] for span in spans]) for end in (0, 1))
-        if all(span.mapping == "linear" for span in spans):
+        low, high = self._ends.double()
+        if all(span.mapping == "linear" for span in self.ranges.values()):
             return low + (high - low) * u
-        is_log = torch.tensor([[span.mapping == "log"] for span in spans], device=u.device)
         # a linear range may hold 0, where a ratio has no meaning
-        floor, ratio = torch.where(is_log, low, 1.0), torch.where(is_log, high / low, 1.0)
-        return torch.where(is_log, floor * ratio**u, low + (high - low) * u)
+        floor, ratio = torch.where(self._is_log, low, 1.0), torch.where(self._is_log, high / low, 1.0)
+        return torch.where(self._is_log, floor * ratio**u, low + (high - low) * u)
 
     def extra_repr(self) -> str:
         ranges = [f"{name}={list(span)}" for name, span in self.ranges.items()]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from nablafx.dsp import biquad
-from nablafx.processors.base import Range, SosProcessor
+from nablafx.processors.base import Range
+from nablafx.processors.filters import CookbookFilter
 
 _GAIN: Range = (-12.0, 12.0)
 _Q: Range = (0.1, 10.0)
 
 
-class ParametricEQ(SosProcessor):
+class ParametricEQ(CookbookFilter):
     """Low shelf, three bells and high shelf: 15 parameters."""
 
     def __init__(
@@ -35,15 +33,12 @@ class ParametricEQ(SosProcessor):
         high_shelf_q: Range = _Q,
     ) -> None:
         ranges = {name: given for name, given in locals().items() if name.endswith(("_db", "_hz", "_q"))}
-        super().__init__(sample_rate, **ranges)
-
-    def sections(self, **params: Tensor) -> Tensor:
         peaks = dict.fromkeys(("peak1", "peak2", "peak3"), biquad.PEAKING)
         bands = {"low_shelf": biquad.LOWSHELF, **peaks, "high_shelf": biquad.HIGHSHELF}
-        return _series(bands, params, self.sample_rate)
+        super().__init__(sample_rate, bands, **ranges)
 
 
-class ShelvingEQ(SosProcessor):
+class ShelvingEQ(CookbookFilter):
     """High-pass, low shelf, high shelf and low-pass: 10 parameters. Cut-offs are kept under half the sample rate."""
 
     def __init__(
@@ -61,22 +56,10 @@ class ShelvingEQ(SosProcessor):
         lowpass_q: Range = _Q,
     ) -> None:
         ranges = {name: given for name, given in locals().items() if name.endswith(("_db", "_hz", "_q"))}
-        super().__init__(sample_rate, **ranges)
-
-    def sections(self, **params: Tensor) -> Tensor:
         bands = {
             "highpass": biquad.HIGHPASS,
             "low_shelf": biquad.LOWSHELF,
             "high_shelf": biquad.HIGHSHELF,
             "lowpass": biquad.LOWPASS,
         }
-        return _series(bands, params, self.sample_rate)
-
-
-def _series(bands: dict[str, biquad.Prototype], params: dict[str, Tensor], sample_rate: float) -> Tensor:
-    """Sections (B, N, K, 6) of the bands, whose parameters are called <band>_gain_db, <band>_cutoff_hz and <band>_q."""
-    params = dict(zip(params, torch.broadcast_tensors(*params.values()), strict=True))
-    flat = torch.zeros_like(next(iter(params.values())))
-    gain_db = torch.stack([params.get(f"{band}_gain_db", flat) for band in bands], dim=-1)
-    cutoff_hz, q = (torch.stack([params[f"{band}_{key}"] for band in bands], dim=-1) for key in ("cutoff_hz", "q"))
-    return biquad.design(tuple(bands.values()), gain_db, cutoff_hz, q, sample_rate)
+        super().__init__(sample_rate, bands, **ranges)

@@ -141,7 +141,7 @@ def test_wrong_chains_are_told(stages, message):
 
 
 def test_remark_names_the_backend():
-    assert drive().remark() == f"filters run by numba on {torch.get_num_threads()} threads"
+    assert drive().remark() == f"filters run by numba on {torch.get_num_threads()} threads, compiled once"
 
 
 def test_a_chain_of_filters_without_parameters_runs():

@@ -120,6 +120,6 @@ def test_the_environment_chooses_the_backend(monkeypatch):
 def test_what_filters_in_words(monkeypatch, threads):
     monkeypatch.delenv("NABLAFX_KERNELS", raising=False)
     threads(2)
-    assert describe("cpu") == "numba on 2 threads"
+    assert describe("cpu") == "numba on 2 threads, compiled once"
     monkeypatch.setenv("NABLAFX_KERNELS", "torch")
     assert describe("cpu") == "torch"
