@@ -19,8 +19,8 @@ from nablafx.effects import Effect, GrayBox, Stage
 from nablafx.processors import DCOffset, Gain, Processor, SosProcessor, TanhNonlinearity
 
 NUM_CONTROLS = 2
-# of conditionings, as published, and of controllers here: many cuts of a short stream tell the same in less time
-NET_BLOCK, CHAIN_BLOCK = 128, 16
+# samples between two decisions of what steers a model; published, it is 128: short blocks tell the same in less time
+BLOCK = 16
 
 
 def exported(package: Any, base: type) -> list[type]:
@@ -36,11 +36,11 @@ PROCESSORS = [p for p in exported(nablafx.processors, Processor) if p is not Sos
 CONTROLLERS = exported(nablafx.controllers, Controller)
 
 
-def variants(cls: type, option: str = "lookahead") -> Iterator[tuple[str, Callable]]:
+def variants(cls: type) -> Iterator[tuple[str, Callable]]:
     """The class, or where it may look ahead, its two forms."""
-    if option in inspect.signature(cls).parameters:
-        yield f"{cls.__name__}-lookahead", partial(cls, lookahead=True)
-        yield f"{cls.__name__}-zero-latency", partial(cls, lookahead=False)
+    if "lookahead" in inspect.signature(cls).parameters:
+        yield f"{cls.__name__}-lookahead", partial(cls, block_size=BLOCK, lookahead=True)
+        yield f"{cls.__name__}-zero-latency", partial(cls, block_size=BLOCK, lookahead=False)
     else:
         yield cls.__name__, cls
 
@@ -58,8 +58,6 @@ def build(effect: type, recipe: Callable | None, dtype: torch.dtype = torch.floa
 def chain(processor: Callable, controller: Callable | None, dtype: torch.dtype = torch.float64) -> GrayBox:
     """A gray box of one processor, behind two that bend and shift what it hears: silence is a constant there."""
     torch.manual_seed(0)
-    if "block_size" in inspect.signature(controller or chain).parameters:
-        controller = partial(controller, block_size=CHAIN_BLOCK)
     before = {"offset": Stage(partial(DCOffset, offset=(0.0, 0.2)), StaticController), "bend": Stage(TanhNonlinearity)}
     hears = controller is not None and controller(1, NUM_CONTROLS).num_controls
     stages = {**before, "stage": Stage(processor, controller)}
@@ -69,11 +67,6 @@ def chain(processor: Callable, controller: Callable | None, dtype: torch.dtype =
 def controls_for(model: Effect, batch: int) -> torch.Tensor | None:
     dtype = next(model.parameters(), torch.zeros((), dtype=torch.float64)).dtype
     return torch.rand(batch, NUM_CONTROLS, dtype=dtype) if model.num_controls else None
-
-
-def block_of(model: Effect) -> int:
-    """Samples between two decisions of what steers the model."""
-    return CHAIN_BLOCK if isinstance(model, GrayBox) else NET_BLOCK
 
 
 def _nets() -> Iterator[tuple[str, Callable]]:

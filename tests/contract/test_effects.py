@@ -7,17 +7,11 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
-from .cases import CASES, NETS, NUM_CONTROLS, ROUNDED, block_of, controls_for
+from .cases import BLOCK, CASES, NETS, NUM_CONTROLS, ROUNDED, controls_for
 
-
-def cuts(block: int) -> dict[int, int]:
-    """Sizes of pieces, and lengths of streams that hold several of them and of the blocks."""
-    near = dict.fromkeys((block - 1, block, block + 1), 3 * block + 16)
-    return {1: block + 12, 7: 2 * block + 44, **near, 4800: 5000}
-
-
-def mixed(block: int) -> list[int]:
-    return [1, 7, block - 1, block, block + 1, 4800, 1]
+# sizes of pieces, and lengths of streams that hold several of them and of the blocks
+CUTS = {1: 44, 7: 100, BLOCK - 1: 100, BLOCK: 100, BLOCK + 1: 100, 4800: 5000}
+MIXED = [1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 600, 1]
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
@@ -63,9 +57,9 @@ def assert_law(model, length, sizes, tolerance=1e-9):
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_law_of_cuts(model, training):
     model.train(training)
-    for size, length in cuts(block_of(model)).items():
+    for size, length in CUTS.items():
         assert_law(model, length, pieces_of(model, length, size))
-    sizes = [-(-size // model.frame_size) * model.frame_size for size in mixed(block_of(model))]
+    sizes = [-(-size // model.frame_size) * model.frame_size for size in MIXED]
     assert_law(model, sum(sizes), sizes)
 
 
@@ -84,7 +78,7 @@ def test_no_state_is_silence_for_ever(name, zeros):
     """Also for what is not asked to: with controls held, every conditioning settles, and so does the net."""
     model = CASES[name]()
     # blocks are counted from the first sample of the stream: silence of whole blocks leaves the grid where it was
-    grid = block_of(model) if "latency" in name or "lookahead" in name else 1
+    grid = BLOCK if "latency" in name or "lookahead" in name else 1
     zeros = -(-zeros // grid) * grid
     x, controls = torch.randn(2, 1, 700, dtype=torch.float64), controls_for(model, 2)
     alone, _ = model(x, controls)

@@ -80,7 +80,7 @@ def values(model: GrayBox, x: torch.Tensor) -> dict[str, float]:
     return {f"{tap.name}.{name}": held.values.item() for tap in model.taps(x) for name, held in tap.params.items()}
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_parameters_that_the_sound_tells_are_found(seed):
     """A shelf, a bell, a gain and an offset, none of which can stand in for another."""
     teacher, pupil = drawn({**FEW, **BEND}, seed), GrayBox({**FEW, **BEND})
@@ -94,7 +94,7 @@ def test_parameters_that_the_sound_tells_are_found(seed):
             assert found[name] == pytest.approx(value, rel=0.03, abs=0.002), name
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_whole_equaliser_is_found_as_a_response(seed):
     """Shelves that meet bells can share what they lift: what the sound tells is the response of all with the gain."""
     teacher, pupil = drawn({**MANY, **BEND}, seed), GrayBox({**MANY, **BEND})
