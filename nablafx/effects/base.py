@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from nablafx.layers.checks import check_audio
+
 State = Any
 
 
@@ -78,9 +80,8 @@ class Effect(nn.Module):
         return ""
 
     def _check(self, x: Tensor, controls: Tensor | None) -> None:
+        check_audio(x, self)
         name = type(self).__name__
-        if x.dim() != 3 or x.shape[1] != 1 or x.shape[-1] < 1 or not x.is_floating_point():
-            raise ValueError(f"{name}: x must be audio of shape (batch, 1, samples), got {tuple(x.shape)} of {x.dtype}")
         given = None if controls is None else tuple(controls.shape)
         needed = (x.shape[0], self.num_controls) if self.num_controls else None
         if given == needed:

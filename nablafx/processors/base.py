@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nablafx.dsp.biquad import MAX_CUTOFF
 from nablafx.dsp.filtering import svfilt, svfilt_zi
 from nablafx.dsp.response import sos_response
+from nablafx.layers.checks import check_audio
 from nablafx.layers.held import Held
 
 State = Any
@@ -81,7 +82,7 @@ class Processor(nn.Module):
         Raises:
             ValueError: x or u are of another shape.
         """
-        self._check(x)
+        check_audio(x, self)
         held = self._held(u, x.shape[-1])
         if state is None:
             _, state = self.rest(torch.zeros_like(x[..., :1]), None if held is None else held.first())
@@ -150,11 +151,6 @@ class Processor(nn.Module):
                 raise ValueError(f"{where}; a cut-off must lie above 0 and under {highest:g} Hz here")
             span = span._replace(high=min(span.high, highest))
         return span
-
-    def _check(self, x: Tensor) -> None:
-        if x.dim() != 3 or x.shape[1] != 1 or x.shape[-1] < 1 or not x.is_floating_point():
-            name = type(self).__name__
-            raise ValueError(f"{name}: x must be audio of shape (batch, 1, samples), got {tuple(x.shape)} of {x.dtype}")
 
     def _held(self, u: Held | Tensor | None, length: int) -> Held | None:
         values = u.values if isinstance(u, Held) else u
