@@ -17,9 +17,11 @@ class Controller(nn.Module):
     Attributes:
         num_controls: knobs that it listens to; 0: none.
         frame_size: cuts of a stream fall on multiples of it (1: anywhere).
+        sidechain: it hears the input of the chain, and not that of its stage.
     """
 
     frame_size: int = 1
+    sidechain: bool = False
 
     def __init__(self, num_parameters: int, num_controls: int = 0) -> None:
         super().__init__()
@@ -33,6 +35,10 @@ class Controller(nn.Module):
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
         """As `forward`, for a constant x (B, 1, 1) held for ever."""
         raise NotImplementedError
+
+    def hear(self, x: Tensor, dry: Tensor) -> Tensor:
+        """What `forward` gets of the inputs of its stage and of the chain, (B, 1, T) each."""
+        return dry if self.sidechain else x
 
     def _needs_controls(self) -> None:
         if self.num_controls < 1:

@@ -27,6 +27,7 @@ class DynamicController(Controller):
         block_size: int = 128,
         lookahead: bool = True,
         hidden_size: int | None = None,
+        sidechain: bool = False,
     ) -> None:
         """
         Args:
@@ -34,8 +35,10 @@ class DynamicController(Controller):
             block_size: samples between two values.
             lookahead: a block's own peak governs it, as published: cuts fall between blocks. False: the blocks before.
             hidden_size: of an LSTM with a read-out; None: as many as there are parameters, and none.
+            sidechain: it hears the input of the chain, as published, and not that of its stage.
         """
         self._build(num_parameters, 0, block_size, lookahead, hidden_size)
+        self.sidechain = sidechain
 
     def _build(self, num_parameters: int, num_controls: int, block: int, lookahead: bool, hidden: int | None) -> None:
         super().__init__(num_parameters, num_controls)
@@ -86,6 +89,8 @@ class DynamicCondController(DynamicController):
         block_size: int = 128,
         lookahead: bool = True,
         hidden_size: int | None = None,
+        sidechain: bool = False,
     ) -> None:
         self._build(num_parameters, num_controls, block_size, lookahead, hidden_size)
+        self.sidechain = sidechain
         self._needs_controls()

@@ -59,18 +59,23 @@ class GrayBox(Effect):
     State: by stage, the controller's and the processor's.
     """
 
-    def __init__(self, stages: dict[str, Stage], num_controls: int = 0, sample_rate: int = 48_000) -> None:
+    def __init__(
+        self, stages: dict[str, Stage], num_controls: int = 0, sample_rate: int = 48_000, cold_start: bool = False
+    ) -> None:
         """
         Args:
             stages: by name, in the order of the chain.
             num_controls: controls of the device; supplied by the data.
             sample_rate: Hz; supplied by the data.
+            cold_start: a sequence begins in zeros, as for a chain of the published code, and not in what silence
+                leaves.
 
         Raises:
             UnheardControlsError: the device has controls, and no controller listens to them.
             ValueError: there are no stages, or one has a name that cannot be, or lacks the controller that it needs.
         """
         super().__init__()
+        self.cold_start = cold_start
         if not stages:
             raise ValueError("GrayBox: got no stages, needs at least one: {name: {processor, controller}}")
         self.stages = nn.ModuleDict()
@@ -146,12 +151,14 @@ class Link(nn.Module):
         self, x: Tensor, dry: Tensor, controls: Tensor | None, state: State
     ) -> tuple[Tensor, State, Held | None]:
         """Audio x and the chain's input (B, 1, T) -> y, state, and the u that the controller chose."""
-        u, steering = self.controller(x, controls, state["controller"]) if self.controller else (None, ())
+        u, steering = None, ()
+        if self.controller:
+            u, steering = self.controller(self.controller.hear(x, dry), controls, state["controller"])
         y, processing = self.processor(x, u, state["processor"], dry)
         return y, {"controller": steering, "processor": processing}, u
 
     def rest(self, x: Tensor, dry: Tensor, controls: Tensor | None) -> tuple[Tensor, Any]:
         """Answer to the constants x and dry (B, 1, 1) held for ever, and the state."""
-        u, steering = self.controller.rest(x, controls) if self.controller else (None, ())
+        u, steering = self.controller.rest(self.controller.hear(x, dry), controls) if self.controller else (None, ())
         y, processing = self.processor.rest(x, u, dry)
         return y, {"controller": steering, "processor": processing}
