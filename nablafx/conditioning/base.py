@@ -34,10 +34,13 @@ class Conditioning(nn.Module):
         num_controls: knobs of the device, P.
         num_features: size of what `encode` makes for all layers; 0 where each layer makes its own.
         frame_size: cuts of a stream fall on multiples of it (1: anywhere).
+        fill_zeros: a block that the end of a sequence cuts short is filled up with zeros, as published: an effect with
+            cold_start sets it before it asks for modulations.
     """
 
     num_features: int = 0
     frame_size: int = 1
+    fill_zeros: bool = False
 
     def __init__(self, num_controls: int) -> None:
         super().__init__()

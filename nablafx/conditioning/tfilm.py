@@ -57,7 +57,8 @@ class TFiLM(PerLayerConditioning):
     """Per layer: max-pool(features) ⊕ controls -> LSTM with 2 C outputs = (γ, β)."""
 
     def modulation(self, num_features: int) -> Modulation:
-        listener = BlockLSTM(num_features, 2 * num_features, self.num_controls, self.block_size, self.lookahead)
+        hears = self.num_controls, self.block_size, self.lookahead
+        listener = BlockLSTM(num_features, 2 * num_features, *hears, fill_zeros=self.fill_zeros)
         return BlockModulation(listener, nn.Identity())
 
 
@@ -80,8 +81,7 @@ class TinyTFiLM(PerLayerConditioning):
         self.final_relu = final_relu
 
     def modulation(self, num_features: int) -> Modulation:
-        listener = BlockLSTM(
-            num_features, self.size, self.num_controls, self.block_size, self.lookahead, squeeze=self.size
-        )
+        hears = self.num_controls, self.block_size, self.lookahead
+        listener = BlockLSTM(num_features, self.size, *hears, squeeze=self.size, fill_zeros=self.fill_zeros)
         *layers, relu = MLP(self.size, 16, 32, 2 * num_features)
         return BlockModulation(listener, nn.Sequential(*layers, *([relu] if self.final_relu else [])))

@@ -11,6 +11,8 @@ from torch.utils import _pytree as pytree
 from nablafx.layers.checks import check_audio
 
 State = Any
+# the frame of an effect that takes a sequence as a whole: no stream is as long
+WHOLE = 2**62
 
 
 class Effect(nn.Module):
@@ -25,10 +27,12 @@ class Effect(nn.Module):
     Attributes:
         num_controls: controls that the effect listens to; 0: none, and it is called without.
         frame_size: cuts of a stream fall on multiples of it (1: anywhere).
+        cold_start: state None is nothing at all, as published, and not what silence leaves. For old checkpoints.
     """
 
     num_controls: int = 0
     frame_size: int = 1
+    cold_start: bool = False
 
     @property
     def receptive_field(self) -> int | None:
@@ -53,10 +57,12 @@ class Effect(nn.Module):
         return self.process(x, controls, self.resting(x, controls) if state is None else state)
 
     def resting(self, x: Tensor, controls: Tensor | None) -> State:
-        """The state after silence for ever with the controls (B, num_controls), for as many items as x has."""
+        """The state that None stands for with the controls (B, num_controls), for as many items as x has."""
         # without controls, silence is the same for every item
         listeners = x if controls is not None else x[:1]
         resting = self.rest(torch.zeros_like(listeners[..., :1]), controls)
+        if self.cold_start:
+            resting = pytree.tree_map(torch.zeros_like, resting)
         return pytree.tree_map(lambda s: s.expand(x.shape[0], *s.shape[1:]), resting)
 
     def rest(self, x: Tensor, controls: Tensor | None) -> State:

@@ -29,6 +29,7 @@ class LSTM(Effect):
         direct_path: bool = False,
         output_activation: OutputActivation = "tanh",
         conditioning: ConditioningRecipe | None = None,
+        cold_start: bool = False,
     ) -> None:
         """
         Args:
@@ -36,8 +37,10 @@ class LSTM(Effect):
             residual: add the input before the output activation.
             direct_path: add tanh of a learned gain times the input before the output activation.
             conditioning: recipe, the class FixedConditioning, TVFiLM or FiLM.
+            cold_start: a sequence begins in zeros, as for a net of the published code, and not in what silence leaves.
         """
         super().__init__()
+        self.cold_start = cold_start
         self.conditioning = build_conditioning(conditioning, num_controls, type(self).__name__)
         if conditioning is not None and not self.conditioning.num_features:
             raise ValueError(

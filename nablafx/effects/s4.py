@@ -31,6 +31,7 @@ class S4(StackedEffect):
         output_activation: OutputActivation = "tanh",
         s4_learning_rate: float = 1e-3,
         conditioning: ConditioningRecipe | None = None,
+        cold_start: bool = False,
     ) -> None:
         """
         Args:
@@ -39,8 +40,9 @@ class S4(StackedEffect):
             direct_path: add a learned gain times the input before the output activation.
             s4_learning_rate: learning rate of log_dt, log_A_real and A_imag, which take no weight decay.
             conditioning: recipe, e.g. the class TFiLM.
+            cold_start: a sequence begins in zeros, as for a net of the published code, and not in what silence leaves.
         """
-        super().__init__(conditioning, num_controls, direct_path, output_activation)
+        super().__init__(conditioning, num_controls, direct_path, output_activation, cold_start=cold_start)
         self.s4_learning_rate = s4_learning_rate
         self.expand = nn.Conv1d(1, channel_width, 1)
         for _ in range(num_blocks):

@@ -33,6 +33,8 @@ class TCN(ConvStack):
         direct_path: bool = False,
         output_activation: OutputActivation = "tanh",
         conditioning: ConditioningRecipe | None = None,
+        residual_delay: int = 0,
+        cold_start: bool = False,
     ) -> None:
         """
         Args:
@@ -41,13 +43,14 @@ class TCN(ConvStack):
             channel_growth: factor of the width from block to block.
             direct_path: add a learned gain times the input before the output activation.
             conditioning: recipe, e.g. the class TFiLM.
+            residual_delay, cold_start: 1 and true for a net of the published code, see :class:`ConvStack`.
         """
-        super().__init__(conditioning, num_controls, direct_path, output_activation)
+        super().__init__(conditioning, num_controls, direct_path, output_activation, residual_delay, cold_start)
         channels = widths(num_blocks, channel_width, channel_growth)
         for n, dilation in enumerate(dilations(num_blocks, dilation_growth, stack_size)):
             conv = CausalConv1d(channels[n], channels[n + 1], kernel_size, dilation)
             modulation = self.conditioning.modulation(channels[n + 1])
-            self.blocks.append(TCNBlock(conv, modulation, act_type, residual))
+            self.add(TCNBlock(conv, modulation, act_type, residual, residual_delay))
         self.mix = nn.Conv1d(channels[-1], 1, 1)
 
     def read_out(self, h: Tensor) -> Tensor:
@@ -55,13 +58,15 @@ class TCN(ConvStack):
 
 
 class TCNBlock(ConvBlock):
-    """act(conditioning(conv(h))) + w h, both terms at the same sample."""
+    """act(conditioning(conv(h))) + w h, both terms at the same sample unless the residual is delayed."""
 
-    def __init__(self, conv: CausalConv1d, modulation: Modulation, act_type: ActType, residual: bool) -> None:
-        super().__init__(conv, modulation)
+    def __init__(
+        self, conv: CausalConv1d, modulation: Modulation, act_type: ActType, residual: bool, residual_delay: int
+    ) -> None:
+        super().__init__(conv, modulation, residual_delay)
         self.act = make_activation(act_type, conv.out_channels)
         self.residual = ChannelScale(conv.in_channels, conv.out_channels) if residual else None
 
-    def finish(self, z: Tensor, h: Any) -> Tensor:
+    def finish(self, z: Tensor, x: Tensor, h: Any) -> Tensor:
         z = self.act(z)
-        return z if self.residual is None else self.residual(h, z)
+        return z if self.residual is None else self.residual(x, z)

@@ -30,13 +30,20 @@ class BlockLSTM(nn.Module):
         block_size: int = 128,
         lookahead: bool = True,
         squeeze: int | None = None,
+        fill_zeros: bool = False,
     ) -> None:
-        """squeeze: channels that a 1x1 convolution leaves of the pooled ones before the LSTM."""
+        """
+        Args:
+            squeeze: channels that a 1x1 convolution leaves of the pooled ones before the LSTM.
+            fill_zeros: with `lookahead`, a block that the end of a sequence cuts short is filled up with zeros, as
+                published, and not taken as it is.
+        """
         super().__init__()
         if block_size < 1:
             raise ValueError(f"BlockLSTM: block_size must be at least 1 sample, got {block_size}")
         self.block_size = block_size
         self.lookahead = lookahead
+        self.fill_zeros = fill_zeros
         self.squeeze = nn.Conv1d(channels, squeeze, 1) if squeeze else nn.Identity()
         self.lstm = Recurrent((squeeze or channels) + num_controls, hidden_size)
 
@@ -68,8 +75,11 @@ class BlockLSTM(nn.Module):
                 f"{self.block_size}, and that block has already been heard; cut at multiples of {self.block_size} "
                 "samples, or build the model with lookahead: false"
             )
-        values, (h, c) = self._run(F.max_pool1d(x, self.block_size, ceil_mode=True), controls, state)
         unfinished = x[..., x.shape[-1] // self.block_size * self.block_size :]
+        pooled = F.max_pool1d(x, self.block_size, ceil_mode=True)
+        if self.fill_zeros and unfinished.shape[-1]:
+            pooled = torch.cat([pooled[..., :-1], pooled[..., -1:].clamp_min(0)], dim=-1)
+        values, (h, c) = self._run(pooled, controls, state)
         return Held(values, self.block_size), (unfinished, h, c)
 
     def _run(self, pooled: Tensor, controls: Tensor | None, state: tuple[Tensor, Tensor]):

@@ -34,6 +34,12 @@ class Held(NamedTuple):
         """The values of the first block, held for ever."""
         return Held(self.values[..., :1])
 
+    def tail(self, length: int) -> Held:
+        """The last of the blocks, of which the first now begins with the first of `length` samples."""
+        if self.block_size is None:
+            return self
+        return Held(self.values[..., self.values.shape[-1] - -(-length // self.block_size) :], self.block_size)
+
     def modulate(self, x: Tensor) -> Tensor:
         """γ x + β for x (B, C, T), where γ and β are the two halves of the 2 C values."""
         return self._apply(x, lambda x, scale, shift: torch.addcmul(shift, x, scale), *self.values.chunk(2, dim=1))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nablafx.layers.rational import Rational
-from nablafx.layers.siren import SirenCurve
+from nablafx.layers.siren import REACH, SirenCurve
 from nablafx.processors.base import Processor
 
 
@@ -59,10 +59,15 @@ class StaticMLPNonlinearity(_Shaper):
         num_hidden: int = 3,
         w0: float = 30.0,
         pretrained: str | None = None,
+        reach: float = REACH,
     ) -> None:
-        """pretrained: weights of a curve to start from, such as weights/tanh-32.safetensors."""
+        """
+        Args:
+            pretrained: weights of a curve to start from, such as weights/tanh-32.safetensors.
+            reach: what lies outside ± reach gets the value of the nearer end.
+        """
         super().__init__(sample_rate)
-        self.siren = SirenCurve(hidden_size, num_hidden, w0, pretrained=pretrained)
+        self.siren = SirenCurve(hidden_size, num_hidden, w0, reach, pretrained)
 
     def shape(self, x: Tensor) -> Tensor:
         return self.siren(x)

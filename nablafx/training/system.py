@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric
 
 from nablafx.data import Batch
 from nablafx.effects import Effect
+from nablafx.effects.base import WHOLE
 from nablafx.errors import UserError
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.metrics import Correlation, default_metrics
@@ -105,6 +106,11 @@ class System(LightningModule):
             )
         frame = self.effect.frame_size
         for name, samples in (("model.tbptt_samples", self.tbptt_samples or 0), ("data.context", context)):
+            if samples and frame == WHOLE:
+                raise HandshakeError(
+                    f"{name} is {samples}, but {type(self.effect).__name__} with cold_start takes a sequence as a "
+                    "whole; leave it out, or build it with cold_start: false"
+                )
             if samples % frame:
                 raise HandshakeError(
                     f"{name} is {samples}, but {type(self.effect).__name__} looks ahead within blocks of {frame} "
@@ -216,7 +222,7 @@ class System(LightningModule):
         """x (B, 1, T) -> y (B, 1, T), in pieces with the state carried: any length, the same result."""
         training = self.effect.training
         self.effect.eval()
-        piece = _RENDER_PIECE // self.effect.frame_size * self.effect.frame_size
+        piece = max(_RENDER_PIECE // self.effect.frame_size, 1) * self.effect.frame_size
         state, outputs = None, []
         for part in x.split(piece, dim=-1):
             y, state = self.effect(part, controls, state)

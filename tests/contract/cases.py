@@ -45,9 +45,9 @@ def variants(cls: type) -> Iterator[tuple[str, Callable]]:
         yield cls.__name__, cls
 
 
-def build(effect: type, recipe: Callable | None, dtype: torch.dtype = torch.float64) -> Effect:
+def build(effect: type, recipe: Callable | None, dtype: torch.dtype = torch.float64, **changed: Any) -> Effect:
     torch.manual_seed(0)
-    model = effect(NUM_CONTROLS if recipe else 0, conditioning=recipe).to(dtype)
+    model = effect(NUM_CONTROLS if recipe else 0, conditioning=recipe, **changed).to(dtype)
     for name, buffer in model.named_buffers():
         # statistics as after some training
         if name.endswith(("mean", "var")):
@@ -81,6 +81,9 @@ def _nets() -> Iterator[tuple[str, Callable]]:
                     raise
                 continue
             yield f"{effect.__name__}-{name}", partial(build, effect, recipe)
+        if "residual_delay" in inspect.signature(effect).parameters:
+            late = partial(build, effect, None, residual_delay=2, direct_path=True)
+            yield f"{effect.__name__}-unconditioned-late", late
 
 
 def _chains() -> Iterator[tuple[str, Callable]]:
