@@ -31,11 +31,18 @@ def _pretrain(_name: str, words: list[str]) -> None:
     run(words)
 
 
+def _convert(_name: str, words: list[str]) -> None:
+    from nablafx.convert.command import run
+
+    run(words)
+
+
 COMMANDS = {
     "fit": Command("train a model on a data set", _lightning),
     "validate": Command("losses and metrics of a trained model on the held-out part of the training audio", _lightning),
     "test": Command("metrics of a trained model on the test audio: a table, metrics.csv and pictures", _lightning),
     "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
+    "convert": Command("a config or checkpoint of the published framework, as one of this", _convert),
     "pretrain": Command("weights that draw tanh or an impulse response, for a gray box to start from", _pretrain),
 }
 

@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # from the ground up; rooms of one floor do not know each other
 FLOORS = [
     {"errors"},
+    {"shipped"},
     {"kernels"},
     {"dsp"},
     {"layers"},
@@ -25,7 +26,7 @@ FLOORS = [
     {"effects"},
     {"data", "plots"},
     {"training"},
-    {"report"},
+    {"convert", "report"},
     {"export"},
     {"sweep"},
     {"cli"},

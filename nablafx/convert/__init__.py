@@ -1,0 +1,1 @@
+"""From the published framework to this one: configs and checkpoints."""
