@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
+import sys
 
 import pytest
 import yaml
@@ -12,12 +13,14 @@ import yaml
 from nablafx.cli import main
 from nablafx.data import PairedAudioDataModule
 
+from .cli import data_words, nablafx
 from .conftest import ROOT
 from .effects.committed import build, build_chain
 
 README = (ROOT / "README.md").read_text()
 PAGES = {"README.md": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text()}
 KNOBS = 4  # of the tables' columns with a conditioning
+ONE_STEP = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
 
 
 def blocks(language: str) -> list[str]:
@@ -47,6 +50,31 @@ def test_python_runs(code, tmp_path, monkeypatch):
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
 
+def additions() -> list[tuple[str, str]]:
+    """(contents of mine.py, the config that uses it) of the section that adds parts."""
+    (section,) = re.findall(r"^## Add your own\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```python\n(# mine.py\n.*?)^```\n\n```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(("code", "config"), additions(), ids=lambda text: text.splitlines()[-1].strip()[:20])
+def test_parts_of_ones_own_train(code, config, knobless, knobbed, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "model.yaml").write_text(config)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    knobs = {"demo": knobbed, "controls": "[D, T]"} if "conditioning" in config else {"demo": knobless}
+    words = ["-c", tmp_path / "model.yaml", *data_words(**knobs), "--log_root", tmp_path / "logs", *ONE_STEP]
+    fitted = nablafx("fit", *words)
+    assert fitted.status == 0, fitted.err
+    assert list(tmp_path.rglob("best.ckpt"))
+
+
+def test_every_kind_of_part_is_shown():
+    assert len(additions()) == 4
+    bases = {"Processor", "Effect", "Conditioning", "Loss"}
+    assert {base for code, _ in additions() for base in re.findall(r"class \w+\((\w+)\)", code)} >= bases
+
+
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_commands_parse(words, tmp_path, monkeypatch, capsys):
     (tmp_path / "cfg").symlink_to(ROOT / "cfg")
@@ -61,7 +89,7 @@ def test_commands_parse(words, tmp_path, monkeypatch, capsys):
     assert "data" in yaml.safe_load(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("block", [b for b in blocks("yaml") if b.startswith("model:")])
+@pytest.mark.parametrize("block", [b for b in blocks("yaml") if b.startswith("model:") and "mine." not in b])
 def test_model_sections_build(block, tmp_path, monkeypatch, capsys):
     (tmp_path / "given.yaml").write_text(block)
     monkeypatch.chdir(ROOT)
@@ -74,7 +102,7 @@ def test_model_sections_build(block, tmp_path, monkeypatch, capsys):
 def test_data_sections_name_arguments():
     arguments = set(inspect.signature(PairedAudioDataModule).parameters)
     sections = [yaml.safe_load(block)["data"] for block in blocks("yaml") if block.startswith("data:")]
-    assert len(sections) == 2
+    assert len(sections) == 3
     assert all(set(section) <= arguments for section in sections)
 
 
