@@ -31,6 +31,18 @@ def _pretrain(_name: str, words: list[str]) -> None:
     run(words)
 
 
+def _configs(_name: str, words: list[str]) -> None:
+    from nablafx.shipped import run_configs
+
+    run_configs(words)
+
+
+def _demo_data(_name: str, words: list[str]) -> None:
+    from nablafx.shipped import run_demo_data
+
+    run_demo_data(words)
+
+
 def _convert(_name: str, words: list[str]) -> None:
     from nablafx.convert.command import run
 
@@ -42,6 +54,8 @@ COMMANDS = {
     "validate": Command("losses and metrics of a trained model on the held-out part of the training audio", _lightning),
     "test": Command("metrics of a trained model on the test audio: a table, metrics.csv and pictures", _lightning),
     "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
+    "configs": Command("list the shipped configs, or copy them", _configs),
+    "demo-data": Command("lay out the recordings of the demo configs", _demo_data),
     "convert": Command("a config or checkpoint of the published framework, as one of this", _convert),
     "pretrain": Command("weights that draw tanh or an impulse response, for a gray box to start from", _pretrain),
 }
@@ -86,7 +100,7 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "  nablafx fit -c cfg/data/demo-ts9.yaml -c cfg/model/lstm/32.yaml -c cfg/trainer/tbptt.yaml",
+            "  nablafx fit -c data/demo-ts9.yaml -c model/lstm/32.yaml -c model/with/fixed.yaml -c trainer/tbptt.yaml",
             "  nablafx test -c logs/demo-ts9/lstm-32/tbptt/version_0/config.yaml",
             "",
             "nablafx COMMAND --help tells every option; --version this version.",

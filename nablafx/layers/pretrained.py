@@ -13,8 +13,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nablafx.errors import UserError
+from nablafx.shipped import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]  # the top of the checkout
 KEY = "nablafx"  # of the header's one entry: safetensors writes several in an order that changes from call to call
 Fact = str | float
 
@@ -31,7 +31,7 @@ class Pretrained(NamedTuple):
 
 
 def find(path: str | Path) -> Path:
-    """The file as given, from the current directory, or else below the top of the checkout.
+    """The file as given, from the current directory, or else among those that come with the package.
 
     Raises:
         PretrainedError: it is in neither; the message lists what lies in its folder.
@@ -43,7 +43,7 @@ def find(path: str | Path) -> Path:
     found = sorted({file.name for folder in (given.parent, ROOT / given.parent) for file in _weights(folder)})
     there = f"; {given.parent} holds {', '.join(found)}" if found else ""
     raise PretrainedError(
-        f"there are no weights {path}, neither here ({Path.cwd()}) nor below {ROOT}{there}. "
+        f"there are no weights {path}, neither here ({Path.cwd()}) nor in {ROOT}{there}. "
         "`nablafx pretrain` makes some"
     )
 

@@ -25,6 +25,7 @@ import nablafx.processors
 from nablafx.data import PairedAudioDataModule
 from nablafx.effects.base import UnheardControlsError
 from nablafx.errors import UserError
+from nablafx.shipped import found_configs
 from nablafx.training import callbacks, losses, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
 from nablafx.training.files import replacing
@@ -50,7 +51,7 @@ def run(command: str, words: list[str]) -> None:
     """
     load_dotenv(".env")
     _quieten()
-    Command(command, words)
+    Command(command, found_configs(words))
 
 
 class Parser(LightningArgumentParser):
