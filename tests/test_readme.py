@@ -39,8 +39,17 @@ def rows() -> list[tuple[str, str, str, str]]:
     for table in re.findall(r"^\| `cfg/model/` \|.*\n(?:\|.*\n)+", README, re.MULTILINE):
         head, _, *body = [[cell.strip(" `") for cell in line.strip("|\n").split("|")] for line in table.splitlines()]
         for model, field, *figures in body:
-            found += [(model, field, column, figure) for column, figure in zip(head[2:], figures, strict=True)]
+            found += [
+                (model, field, column, figure) for column, figure in zip(head[2:], figures, strict=True) if figure
+            ]
     return found
+
+
+def named(model: str, column: str) -> tuple[str, str | None, int]:
+    """(config, overlay, knobs) of a figure."""
+    if column.startswith("-"):
+        return f"{model}{column}", None, KNOBS if "cond" in column else 0
+    return (model, None, 0) if column == "plain" else (model, column, KNOBS)
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[-1][:20])
@@ -113,9 +122,9 @@ def test_data_settings_exist(key):
 
 @pytest.mark.parametrize(("model", "field", "column", "figure"), rows(), ids=lambda value: str(value))
 def test_tables(model, field, column, figure):
-    kind, _, name = model.partition("/")
-    overlay, knobs = (None, 0) if column == "plain" else (column, KNOBS)
-    net = build_chain(name, knobs) if kind == "graybox" else build(model, overlay, knobs)
+    config, overlay, knobs = named(model, column)
+    kind, _, name = config.partition("/")
+    net = build_chain(name, knobs) if kind == "graybox" else build(config, overlay, knobs)
     assert f"{sum(p.numel() for p in net.parameters()):,}" == figure
     reach = net.receptive_field
     assert field == ("unbounded" if reach is None else f"{1000 * reach / 48_000:.0f} ms")
@@ -129,7 +138,12 @@ def test_places_exist(page):
 
 
 def test_every_model_is_in_the_tables():
-    told = {model for model, *_ in rows()}
+    told = {named(model, column)[0] for model, _, column, _ in rows()}
+    # the published chains "also exist with -inv before -cond"
+    for chain in [name for name in told if name.partition("/")[2].startswith(("dist-", "fuzz-"))] + ["graybox/comp"]:
+        told.add(f"{chain.removesuffix('-cond')}-inv{'-cond' if chain.endswith('-cond') else ''}")
+    told.add("graybox/comp-inv-cond")
     there = {str(path.relative_to(ROOT / "cfg/model").with_suffix("")) for path in (ROOT / "cfg/model").rglob("*.yaml")}
-    missing = {name for name in there if not name.startswith("with/")} - told
-    assert not missing, f"the tables of README.md lack {', '.join(sorted(missing))}"
+    there = {name for name in there if not name.startswith("with/")}
+    assert not there - told, f"the tables of README.md lack {', '.join(sorted(there - told))}"
+    assert not told - there, f"the tables of README.md tell of {', '.join(sorted(told - there))}"

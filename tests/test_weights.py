@@ -94,14 +94,20 @@ def test_of_tanh_itself():
     assert [f"{100 * thd(sine.target):.3f}" for sine in sines] == list(told)
 
 
-def test_cabinet():
-    net = SirenTaps(pretrained=WEIGHTS / "cabinet-fir.safetensors", sample_rate=48_000)
-    target, rate = soundfile.read(WEIGHTS / "cabinet.wav")
+@pytest.mark.parametrize(("name", "taps"), [("cabinet", 1024), ("unit", 64)])
+def test_responses(name, taps):
+    net = SirenTaps(taps, pretrained=WEIGHTS / f"{name}-fir.safetensors", sample_rate=48_000)
+    target, rate = soundfile.read(WEIGHTS / f"{name}.wav")
     assert rate == 48_000
-    parameters, *levels = map(number, table("energy")["cabinet-fir.safetensors"])
+    parameters, *levels = map(number, table("energy")[f"{name}-fir.safetensors"])
     assert count(net) == parameters
     assert measure_taps(target, net().detach().double().numpy()) == pytest.approx(levels, abs=1.0)
     assert max(levels) < -60
+
+
+def test_unit_is_an_impulse():
+    target, _ = soundfile.read(WEIGHTS / "unit.wav")
+    assert target.tolist() == [1.0] + 63 * [0.0]
 
 
 def test_cabinet_is_what_its_script_makes(tmp_path):
@@ -127,5 +133,6 @@ def test_headers_say_what_they_hold(path):
         size = int(re.search(r"\d+", path.name)[0])
         assert facts == {"kind": "tanh", "hidden_size": size, "num_hidden": 3, "w0": 30, "reach": 6}
     else:
-        want = {"kind": "fir", "hidden_size": 32, "num_hidden": 3, "w0": 100, "num_taps": 1024, "sample_rate": 48_000}
+        taps = 64 if path.name.startswith("unit") else 1024
+        want = {"kind": "fir", "hidden_size": 32, "num_hidden": 3, "w0": 100, "num_taps": taps, "sample_rate": 48_000}
         assert facts == want

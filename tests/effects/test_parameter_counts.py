@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
+
 import pytest
+
+from nablafx.training.system import System
 
 from .committed import CHAINS, GRID, NETS, OVERLAYS, build, build_chain, config
 
@@ -76,6 +81,27 @@ def test_count_of_a_published_chain(chain):
     assert config(f"graybox/{chain}")["lr"] == 0.1
 
 
+def perceptron(controls: int, parameters: int) -> int:
+    """Weights and biases of controls -> 16 -> 16 -> parameters."""
+    return 17 * 16 + (controls + 1) * 16 + 17 * parameters
+
+
+@pytest.mark.parametrize("chain", CHAIN_COUNTS)
+@pytest.mark.parametrize("variant", list(itertools.product([False, True], repeat=3)), ids=str)
+def test_count_of_a_variant(chain, variant):
+    """A response adds its net, an inversion nothing; with knobs a perceptron stands for each vector of parameters."""
+    fir, inverted, steered = variant
+    if fir and chain == "comp":
+        return
+    counted = CHAIN_COUNTS[chain] + 2_209 * fir
+    if steered:
+        vectors = [15, 15, 1] if chain == "comp" else [15, 15, 1, 1] + [1] * chain.startswith("dist")
+        counted += sum(perceptron(4, size) - size for size in vectors)
+        counted += 4 * 4 * (not chain.startswith("dist"))  # four gates of the LSTM hear four knobs more
+    name = chain + "-fir" * fir + "-inv" * inverted + "-cond" * steered
+    assert sum(p.numel() for p in build_chain(name, 4 * steered).parameters()) == counted
+
+
 @pytest.mark.parametrize("kind", ["tcn", "gcn"])
 @pytest.mark.parametrize("size", GRID)
 def test_grid(kind, size):
@@ -89,7 +115,8 @@ def test_grid(kind, size):
 
 @pytest.mark.parametrize("net", NETS)
 def test_learning_rate_is_the_published_one(net):
-    assert config(net)["lr"] in LEARNING_RATES[net.split("/")[0]]
+    default = inspect.signature(System).parameters["lr"].default
+    assert config(net).get("lr", default) in LEARNING_RATES[net.split("/")[0]]
 
 
 @pytest.mark.parametrize("net", NETS)
