@@ -31,6 +31,12 @@ def _pretrain(_name: str, words: list[str]) -> None:
     run(words)
 
 
+def _compare(_name: str, words: list[str]) -> None:
+    from nablafx.report.command import run
+
+    run(words)
+
+
 def _configs(_name: str, words: list[str]) -> None:
     from nablafx.shipped import run_configs
 
@@ -54,6 +60,7 @@ COMMANDS = {
     "validate": Command("losses and metrics of a trained model on the held-out part of the training audio", _lightning),
     "test": Command("metrics of a trained model on the test audio: a table, metrics.csv and pictures", _lightning),
     "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
+    "compare": Command("finished runs side by side: mean, spread, ranks", _compare),
     "configs": Command("list the shipped configs, or copy them", _configs),
     "demo-data": Command("lay out the recordings of the demo configs", _demo_data),
     "convert": Command("a config or checkpoint of the published framework, as one of this", _convert),

@@ -131,6 +131,16 @@ class PairedAudioDataModule(LightningDataModule):
         """Slice the items where their audio is kept, when that is the accelerator."""
         return slice_batch(batch, self._memory) if self.cache_on_device else batch
 
+    def audio(self, part: Literal["trainval", "test"]) -> list[dict[str, Any]]:
+        """Of each wet file that a stage has prepared: name, samples, and where it trains and validates, if it does."""
+        listed = []
+        for pair in self._pairs.get(part, []):
+            entry: dict[str, Any] = {"name": pair.name, "frames": self._tracks[pair.dry].frames}
+            if part == "trainval":
+                entry |= self._splits[pair.dry]._asdict()
+            listed.append(entry)
+        return listed
+
     def excerpt(self, seconds: float) -> Batch:
         """Held-out audio to listen to: at most `seconds` of it, at up to four settings, without context.
 

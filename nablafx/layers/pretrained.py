@@ -43,8 +43,7 @@ def find(path: str | Path) -> Path:
     found = sorted({file.name for folder in (given.parent, ROOT / given.parent) for file in _weights(folder)})
     there = f"; {given.parent} holds {', '.join(found)}" if found else ""
     raise PretrainedError(
-        f"there are no weights {path}, neither here ({Path.cwd()}) nor in {ROOT}{there}. "
-        "`nablafx pretrain` makes some"
+        f"there are no weights {path}, neither here ({Path.cwd()}) nor in {ROOT}{there}. `nablafx pretrain` makes some"
     )
 
 

@@ -29,6 +29,9 @@ from nablafx.shipped import found_configs
 from nablafx.training import callbacks, losses, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
 from nablafx.training.files import replacing
+from nablafx.training.record import RunRecord
+from nablafx.training.repeats import run as run_repeats
+from nablafx.training.repeats import take
 from nablafx.training.runs import (
     CHECKPOINTS,
     checkpoint,
@@ -50,8 +53,13 @@ def run(command: str, words: list[str]) -> None:
         UserError: what the user can mend.
     """
     load_dotenv(".env")
+    words = found_configs(words)
+    rest, repeats = take(words, "--repeats")
+    if command == "fit" and repeats:
+        run_repeats(rest, repeats[-1])
+        return
     _quieten()
-    Command(command, found_configs(words))
+    Command(command, words)
 
 
 class Parser(LightningArgumentParser):
@@ -119,6 +127,13 @@ class Command(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="of the run; default: from the -c files")
         parser.add_argument("--log_root", type=str | None, default=None, help="default: $LOG_ROOT, or logs")
+        if self.command == "fit":
+            parser.add_argument(
+                "--repeats",
+                type=int | None,
+                default=None,
+                help="runs, with seeds from seed_everything on; not in a file",
+            )
         parser.add_lightning_class_args(callbacks.AudioCallback, "audio")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
@@ -156,6 +171,8 @@ class Command(LightningCLI):
         for key in ("gradient_clip_val", "gradient_clip_algorithm"):
             if config.trainer[key] is not None:
                 raise UserError(f"trainer.{key} does not reach truncated training; set model.{key} instead")
+        if config.pop("repeats", None) is not None:
+            raise UserError("repeats is for the command line (nablafx fit … --repeats N), and stands in a config")
         root = config.log_root or os.environ.get("LOG_ROOT") or "logs"
         self._find_folder(root)
         saved = config.clone()
@@ -180,7 +197,9 @@ class Command(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = self._get(self.config_init, "trainer")
-        extra: list[Callback] = [callbacks.TestReport(), callbacks.PredictionWriter()]
+        given = self.config[self.command]
+        record = RunRecord(self.folder, given.name, given.seed_everything, given.ckpt_path)
+        extra: list[Callback] = [callbacks.TestReport(), callbacks.PredictionWriter(), record]
         if self.command == "fit":
             extra.append(SaveConfig(self.resolved, self.folder))
         if trainer.enable_progress_bar is not False:
