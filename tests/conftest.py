@@ -12,7 +12,8 @@ from nablafx.data.demo import Demo, write_demo
 
 # one worker per core; wandb and DATA_ROOT of whoever runs the tests must not reach them
 torch.set_num_threads(1)
-for variable in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_MODE", "DATA_ROOT", "LOG_ROOT"):
+WANDB = ("API_KEY", "PROJECT", "ENTITY", "MODE", "RUN_GROUP", "TAGS")
+for variable in (*(f"WANDB_{name}" for name in WANDB), "DATA_ROOT", "LOG_ROOT"):
     os.environ.pop(variable, None)
 
 ROOT = Path(__file__).parents[1]

@@ -39,6 +39,17 @@ def run_name(files: Sequence[str | Path]) -> str:
     return "/".join(re.sub(r"[^\w.+-]", "-", part) for part in parts if part) or "run"
 
 
+def group_of(name: str) -> str | None:
+    """data/model of a run's name, which its repeats and its other trainers share; None for a name of other parts."""
+    data, model, trainer = [*name.split("/"), "", ""][:3]
+    return f"{data}/{model}" if trainer else None
+
+
+def tags_of(name: str) -> list[str]:
+    """The parts of a run's name, those after a plus as well."""
+    return list(dict.fromkeys(part for part in re.split(r"[/+]", name) if part))
+
+
 def new_folder(log_root: str | Path, name: str) -> Path:
     """Make and return the run's own folder, version_0 or the next one free.
 

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from nablafx.training.files import as_file, inside, png_bytes, replacing, wav_bytes, write_wav
+from nablafx.training.runs import group_of, tags_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,7 +187,8 @@ class TensorBoardSink(Sink):
 class WandbSink(Sink):
     """A W&B run in `<run>/wandb`, online or offline; needs the extra `nablafx[wandb]`.
 
-    What is not given is read from WANDB_PROJECT (else "nablafx"), WANDB_ENTITY and WANDB_MODE (else online).
+    What is not given is read from WANDB_PROJECT (else "nablafx"), WANDB_ENTITY, WANDB_MODE (else online) and
+    WANDB_RUN_GROUP (else data/model of the run's name). Tags are the parts of the name, and those of WANDB_TAGS.
     The x-axis is `trainer/global_step`. The run's id is kept in `<run>/wandb/id`, so that testing or resuming
     in the same folder continues the same W&B run. Raises ValueError when online without an API key.
     """
@@ -212,8 +214,8 @@ class WandbSink(Sink):
             "project": project or os.environ.get("WANDB_PROJECT") or "nablafx",
             "entity": entity or os.environ.get("WANDB_ENTITY") or None,
             "mode": chosen,
-            "group": group,
-            "tags": tags,
+            "group": group or os.environ.get("WANDB_RUN_GROUP") or group_of(name or ""),
+            "tags": tags or [tag[:64] for tag in [*tags_of(name or ""), *_listed("WANDB_TAGS")]],
         }
         self._run: Any = None
         self._is_ours = False
@@ -270,6 +272,10 @@ class WandbSink(Sink):
         if self._run is not None and self._is_ours:
             self._run.finish(exit_code=0 if status == "success" else 1)
             self._run = None
+
+
+def _listed(variable: str) -> list[str]:
+    return [part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()]
 
 
 def _has_wandb_key() -> bool:

@@ -11,7 +11,16 @@ import pytest
 
 from nablafx.errors import UserError
 from nablafx.training import runs
-from nablafx.training.runs import checkpoint, folder_beside, folder_of, latest_folder, new_folder, run_name
+from nablafx.training.runs import (
+    checkpoint,
+    folder_beside,
+    folder_of,
+    group_of,
+    latest_folder,
+    new_folder,
+    run_name,
+    tags_of,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -196,3 +205,16 @@ def test_folder_beside_a_resolved_config(tmp_path):
     assert folder_beside([str(bare / "config.yaml"), str(run / "config.yaml")]) == run
     assert folder_beside([run / "other.yaml"]) is None
     assert folder_beside([]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "tags"),
+    [
+        ("ts9/tcn-45-s+tfilm/blackbox", "ts9/tcn-45-s+tfilm", ["ts9", "tcn-45-s", "tfilm", "blackbox"]),
+        ("ts9/lstm-32", None, ["ts9", "lstm-32"]),
+        ("alone", None, ["alone"]),
+    ],
+)
+def test_group_and_tags_of_a_name(name, group, tags):
+    assert group_of(name) == group
+    assert tags_of(name) == tags

@@ -15,7 +15,7 @@ from nablafx.training import sinks
 from nablafx.training.callbacks import AudioCallback
 from nablafx.training.files import replacing
 from nablafx.training.sinks import FileSink, TensorBoardSink, WandbSink
-from tests.readback import Clip, Log, read_history, read_tensorboard, read_wandb
+from tests.readback import Clip, Log, read_history, read_tensorboard, read_wandb, wandb_records
 from tests.training.toy import Noise, Toy, trainer
 
 
@@ -179,6 +179,36 @@ def test_wandb_settings_come_from_arguments_before_the_environment(tmp_path, mon
     assert asked["project"] == "pedals"
     WandbSink(str(tmp_path), project="amps", mode="offline").log_metrics({"loss": 1.0}, 0)
     assert asked["project"] == "amps"
+
+
+def the_run(folder):
+    """The record `run` of the one offline run in a folder."""
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    (run,) = [record.run for record in wandb_records(path) if record.WhichOneof("record_type") == "run"]
+    return run
+
+
+def test_wandb_group_and_tags_come_from_the_run_s_name(tmp_path, monkeypatch, no_wandb_account):
+    monkeypatch.setenv("WANDB_TAGS", "studio, night")
+    monkeypatch.setenv("WANDB_PROJECT", "pedals")
+    monkeypatch.setenv("WANDB_ENTITY", "band")
+    sink = WandbSink(str(tmp_path), "ts9/tcn-45-s+tfilm/blackbox", mode="offline")
+    sink.log_metrics({"loss": 1.0}, 0)
+    sink.finalize("success")
+    run = the_run(tmp_path)
+    assert (run.project, run.entity, run.run_group) == ("pedals", "band", "ts9/tcn-45-s+tfilm")
+    assert run.display_name == "ts9/tcn-45-s+tfilm/blackbox"
+    assert list(run.tags) == ["ts9", "tcn-45-s", "tfilm", "blackbox", "studio", "night"]
+
+
+def test_wandb_group_and_tags_that_are_given_go_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_GROUP", "friday")
+    sink = WandbSink(str(tmp_path), "ts9/lstm-32/tbptt", mode="offline")
+    assert sink._init["group"] == "friday"
+    sink = WandbSink(str(tmp_path), "ts9/lstm-32/tbptt", mode="offline", group="g", tags=["a"])
+    assert (sink._init["group"], sink._init["tags"]) == ("g", ["a"])
+    # W&B takes 64 characters
+    assert WandbSink(str(tmp_path), 80 * "x", mode="offline")._init["tags"] == [64 * "x"]
 
 
 @pytest.mark.parametrize(("sink", "package"), [(TensorBoardSink, "tensorboard"), (WandbSink, "wandb")])
