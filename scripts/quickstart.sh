@@ -4,7 +4,7 @@
 # Results lie in a new folder below $LOG_ROOT (default: logs).
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/environment.sh"
-set_up_environment
+set_up_environment ''
 
 logs="${LOG_ROOT:-logs}/quickstart-$(date +%Y%m%d-%H%M%S)"
 mkdir -p "${LOG_ROOT:-logs}"

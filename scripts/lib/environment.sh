@@ -1,12 +1,12 @@
 # Sourced by the scripts, which it moves to the top of the checkout ($root).
-# `set_up_environment [EXTRA]` gives them the virtual environment $venv with nablafx and that extra in it.
+# `set_up_environment EXTRA` (or '') gives them the virtual environment $venv with nablafx and that extra in it.
 # NABLAFX_VENV names another place for it than .venv. Nothing is installed that is there already.
 # shellcheck shell=bash
 
 root="$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." >/dev/null && pwd)"
 venv="${NABLAFX_VENV:-$root/.venv}"
 [[ "$venv" == /* ]] || venv="$PWD/$venv"
-cd "$root"
+cd "$root" || exit
 
 fail() {
   printf '%s: %s\n' "$(basename -- "$0")" "$1" >&2
@@ -65,7 +65,7 @@ PYTHON
 }
 
 set_up_environment() {
-  local extra="${1:-}"
+  local extra="$1"
   make_venv
   is_installed "$extra" && return
   echo "Installing nablafx into $venv (minutes, the first time)"
