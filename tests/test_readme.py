@@ -12,6 +12,7 @@ import yaml
 
 from nablafx.cli import main
 from nablafx.data import PairedAudioDataModule
+from nablafx.training.repeats import take
 
 from .cli import data_words, nablafx
 from .conftest import ROOT
@@ -27,10 +28,15 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[list[str]]:
+RUNS_MODELS = ("fit", "validate", "test", "predict")
+
+
+def commands(*names: str) -> list[list[str]]:
+    """Calls of nablafx with one of these commands; with none, all others."""
     lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
-    return [line[1:] for line in words if line[:1] == ["nablafx"]]
+    calls = [line[1:] for line in words if line[:1] == ["nablafx"]]
+    return [call for call in calls if (call[0] in names if names else call[0] not in RUNS_MODELS)]
 
 
 def rows() -> list[tuple[str, str, str, str]]:
@@ -85,6 +91,15 @@ def test_every_kind_of_part_is_shown():
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_other_commands_have_their_options(words, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main([words[0], "--help"])
+    assert ending.value.code == 0
+    told = capsys.readouterr().out
+    assert all(re.search(rf"(?<![\w-]){word}\b", told) for word in words if word.startswith("-"))
+
+
+@pytest.mark.parametrize("words", commands(*RUNS_MODELS), ids=" ".join)
 def test_commands_parse(words, tmp_path, monkeypatch, capsys):
     (tmp_path / "cfg").symlink_to(ROOT / "cfg")
     (tmp_path / "pedal.yaml").write_text(next(block for block in blocks("yaml") if block.startswith("data:")))
@@ -92,6 +107,7 @@ def test_commands_parse(words, tmp_path, monkeypatch, capsys):
     # an ellipsis stands for the files that every fit needs
     needed = ["-c", "pedal.yaml", "-c", "cfg/model/lstm/32.yaml", "-c", "cfg/trainer/tbptt.yaml"]
     words = [word for given in words for word in (needed if given == "…" else [given])]
+    words, _ = take(words, "--repeats")  # they are commands of their own
     with pytest.raises(SystemExit) as ending:
         main([*words, "--print_config"])
     assert ending.value.code == 0
