@@ -236,6 +236,9 @@ class WandbSink(Sink):
     def _start(self) -> Any:
         import wandb
 
+        # W&B takes an empty one, as .env may have them, for a value
+        for variable in [v for v, value in os.environ.items() if v.startswith("WANDB_") and not value]:
+            del os.environ[variable]
         memory = Path(self._save_dir, "wandb", "id")
         memory.parent.mkdir(parents=True, exist_ok=True)  # W&B turns to a temporary folder where its own is missing
         run_id = memory.read_text().strip() if memory.exists() else secrets.token_hex(4)

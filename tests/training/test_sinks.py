@@ -15,6 +15,7 @@ from nablafx.training import sinks
 from nablafx.training.callbacks import AudioCallback
 from nablafx.training.files import replacing
 from nablafx.training.sinks import FileSink, TensorBoardSink, WandbSink
+from tests.conftest import ROOT
 from tests.readback import Clip, Log, read_history, read_tensorboard, read_wandb, wandb_records
 from tests.training.toy import Noise, Toy, trainer
 
@@ -199,6 +200,17 @@ def test_wandb_group_and_tags_come_from_the_run_s_name(tmp_path, monkeypatch, no
     assert (run.project, run.entity, run.run_group) == ("pedals", "band", "ts9/tcn-45-s+tfilm")
     assert run.display_name == "ts9/tcn-45-s+tfilm/blackbox"
     assert list(run.tags) == ["ts9", "tcn-45-s", "tfilm", "blackbox", "studio", "night"]
+
+
+def test_wandb_runs_with_the_env_file_as_it_is(tmp_path, monkeypatch, no_wandb_account):
+    for line in (ROOT / ".env.tmp").read_text().splitlines():
+        if line and not line.startswith("#"):
+            monkeypatch.setenv(*line.split("=", 1))
+    sink = WandbSink(str(tmp_path), "ts9/lstm-32/tbptt")
+    sink.log_metrics({"loss": 1.0}, 0)
+    sink.finalize("success")
+    run = the_run(tmp_path)
+    assert (run.project, run.run_group, list(run.tags)) == ("nablafx", "ts9/lstm-32", ["ts9", "lstm-32", "tbptt"])
 
 
 def test_wandb_group_and_tags_that_are_given_go_first(tmp_path, monkeypatch):
