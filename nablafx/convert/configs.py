@@ -156,7 +156,7 @@ class Conversion:
         name, old, _ = split_class(given[0] if isinstance(given, list) else given, self.notes)
         old.drop("save_dir", "version", "log_model", "id", "dir")
         self._set("trainer", "logger", {"WandbLogger": "WandbSink", "TensorBoardLogger": "TensorBoardSink"}.get(name))
-        self.config_name(old.take("name"))
+        self._set_name(old.take("name"))
         if name == "WandbLogger":
             arguments = {key: old.take(key) for key in ("project", "entity", "group", "tags")}
             arguments["mode"] = "offline" if old.take("offline", False) else None
@@ -166,7 +166,7 @@ class Conversion:
         self.notes.change("trainer.logger: runs lie below logs/ (or LOG_ROOT), in folders made for them")
         old.end()
 
-    def config_name(self, name: str | None) -> None:
+    def _set_name(self, name: str | None) -> None:
         """The run's name, which a published logger holds."""
         if name:
             self.config["name"] = name
