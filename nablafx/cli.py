@@ -69,7 +69,7 @@ COMMANDS = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `nablafx WORDS`; returns the exit status: 0, 1 for a mistake that the message explains, 2 for misuse."""
+    """Run `nablafx WORDS`; returns the exit status: 0, 2 for misuse, else that of the mistake, mostly 1."""
     words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
@@ -89,7 +89,7 @@ def main(words: Sequence[str] | None = None) -> int:
         COMMANDS[name].run(name, rest)
     except UserError as mistake:
         print(f"nablafx {name}: {mistake}", file=sys.stderr)
-        return 1
+        return mistake.status
     except KeyboardInterrupt:
         print(f"nablafx {name}: interrupted", file=sys.stderr)
         return 130

@@ -6,5 +6,7 @@ from __future__ import annotations
 class UserError(Exception):
     """A mistake that the user can mend: its message says what was found, what is needed and the fix.
 
-    The command line prints it without a traceback.
+    The command line prints it without a traceback, and ends with its status.
     """
+
+    status = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -29,6 +29,16 @@ _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "data_to_use": (lambda value: 0 < value <= 1, "a fraction above 0, at most 1"),
     "sample_rate": (lambda value: value >= 1, "a rate in Hz"),
 }
+
+
+class HeardFile(TypedDict, total=False):
+    """A wet file: samples, controls if there are any, and the stretches (start, stop) that train and validate."""
+
+    name: str
+    frames: int
+    controls: tuple[float, ...]
+    train: tuple[int, int] | None
+    val: tuple[int, int] | None
 
 
 class PairedAudioDataModule(LightningDataModule):
@@ -131,14 +141,16 @@ class PairedAudioDataModule(LightningDataModule):
         """Slice the items where their audio is kept, when that is the accelerator."""
         return slice_batch(batch, self._memory) if self.cache_on_device else batch
 
-    def audio(self, part: Literal["trainval", "test"]) -> list[dict[str, Any]]:
-        """Of each wet file that a stage has prepared: name, samples, and where it trains and validates, if it does."""
+    def audio(self, part: Literal["trainval", "test"]) -> list[HeardFile]:
+        """The wet files of a part that a stage has prepared; those of trainval say what trains and what validates."""
         listed = []
         for pair in self._pairs.get(part, []):
-            entry: dict[str, Any] = {"name": pair.name, "frames": self._tracks[pair.dry].frames}
+            file = HeardFile(name=pair.name, frames=self._tracks[pair.dry].frames)
+            if pair.controls:
+                file["controls"] = pair.controls
             if part == "trainval":
-                entry |= self._splits[pair.dry]._asdict()
-            listed.append(entry)
+                file["train"], file["val"] = self._splits[pair.dry]
+            listed.append(file)
         return listed
 
     def excerpt(self, seconds: float) -> Batch:

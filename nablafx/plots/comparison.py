@@ -1,8 +1,10 @@
 """Target against prediction: where they differ in time, and where in frequency."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from nablafx.plots.style import Theme, label, legend, panel, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,20 +15,6 @@ FLOOR_DB = -80.0  # below this, relative to the target's loudest band, a spectro
 DIFFERENCE_DB = 20.0
 COLUMNS = 600  # of an envelope or a spectrogram: what a figure has pixels for, however long the file is
 BANDS = 160
-
-
-class Theme(NamedTuple):
-    """Colours of a figure. Blue, orange and ink stay apart in the usual colour deficiencies."""
-
-    ground: str
-    ink: str
-    faint: str
-    target: str
-    prediction: str
-
-
-LIGHT = Theme("#ffffff", "#1a1a1a", "#c4c4c4", "#0072b2", "#d55e00")
-DARK = Theme("#16181c", "#e8e8e8", "#4a4d54", "#4fb0ea", "#f0903c")
 
 
 def plot_comparison(
@@ -52,7 +40,7 @@ def plot_comparison(
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         raise ValueError(f"A comparison needs signals of one length above 0, got {lengths}.")
     signals["residual"] = signals["target"] - signals["prediction"]
-    theme = DARK if dark else LIGHT
+    theme = theme_of(dark)
     figure = Figure(figsize=(12.0, 9.5), dpi=100, facecolor=theme.ground)
     figure.suptitle(f"{title}   ·   {_esr(signals)}", color=theme.ink, fontsize=14, y=0.985)
     # Fixed margins: matplotlib's layout engines would double the time of a figure.
@@ -61,9 +49,9 @@ def plot_comparison(
     )
     lower = figure.add_gridspec(1, 3, left=0.065, right=0.965, top=0.3, bottom=0.06, wspace=0.15)
     zoom = zoom_window(signals["residual"], sample_rate)
-    _draw_overview(_panel(figure, upper[0], theme), signals, sample_rate, zoom, theme)
-    _draw_zoom(_panel(figure, upper[1], theme), signals, sample_rate, zoom, theme)
-    _draw_spectrograms([_panel(figure, lower[k], theme) for k in range(3)], signals, sample_rate, theme)
+    _draw_overview(panel(figure, upper[0], theme), signals, sample_rate, zoom, theme)
+    _draw_zoom(panel(figure, upper[1], theme), signals, sample_rate, zoom, theme)
+    _draw_spectrograms([panel(figure, lower[k], theme) for k in range(3)], signals, sample_rate, theme)
     return figure
 
 
@@ -119,47 +107,20 @@ def _esr(signals: dict[str, np.ndarray]) -> str:
     return f"ESR {ratio:.4g}" + (f" ({10 * np.log10(ratio):.1f} dB)" if ratio > 0.0 else "")
 
 
-def _panel(figure: "Figure", place: Any, theme: Theme) -> "Axes":
-    axes = figure.add_subplot(place, facecolor=theme.ground)
-    axes.tick_params(which="both", colors=theme.ink, labelsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(theme.ink)
-    return axes
-
-
-def _label(axes: "Axes", theme: Theme, title: str, x: str, y: str = "") -> None:
-    axes.set_title(title, loc="left", color=theme.ink, fontsize=11)
-    axes.set_xlabel(x, color=theme.ink, fontsize=10)
-    axes.set_ylabel(y, color=theme.ink, fontsize=10)
-
-
-def _legend(axes: "Axes", theme: Theme) -> None:
-    # Above the panel: inside, it would cover the waveform.
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=4,
-        frameon=False,
-        labelcolor=theme.ink,
-        fontsize=10,
-        borderaxespad=0.2,
-    )
-
-
 def _draw_overview(axes: "Axes", signals: dict[str, np.ndarray], sample_rate: int, zoom: slice, theme: Theme) -> None:
     starts, low, high = envelope(signals["target"])
     times = starts / sample_rate
     axes.fill_between(times, low, high, step="post", color=theme.target, alpha=0.5, lw=0, label="target")
     _, low, high = envelope(signals["prediction"])
-    for edge, label in ((low, "prediction"), (high, None)):
-        axes.step(times, edge, where="post", color=theme.prediction, lw=1.0, label=label)
+    for edge, name in ((low, "prediction"), (high, None)):
+        axes.step(times, edge, where="post", color=theme.prediction, lw=1.0, label=name)
     _, low, high = envelope(signals["residual"])
     axes.fill_between(times, low, high, step="post", color=theme.ink, alpha=0.4, lw=0, label="residual")
     middle = (zoom.start + zoom.stop) / 2 / sample_rate
     axes.axvline(middle, color=theme.ink, lw=1.0, ls=":")
     axes.set_xlim(0.0, len(signals["target"]) / sample_rate)
-    _label(axes, theme, "Envelopes of the whole file (dotted: the part below)", "time (s)", "amplitude")
-    _legend(axes, theme)
+    label(axes, theme, "Envelopes of the whole file (dotted: the part below)", "time (s)", "amplitude")
+    legend(axes, theme)
 
 
 def _draw_zoom(axes: "Axes", signals: dict[str, np.ndarray], sample_rate: int, zoom: slice, theme: Theme) -> None:
@@ -172,8 +133,8 @@ def _draw_zoom(axes: "Axes", signals: dict[str, np.ndarray], sample_rate: int, z
     axes.plot(times, signals["residual"][zoom], color=theme.ink, lw=0.8, label="residual")
     axes.set_xlim(1e3 * zoom.start / sample_rate, 1e3 * zoom.stop / sample_rate)
     axes.ticklabel_format(axis="x", useOffset=False)
-    _label(axes, theme, "Where the error is largest", "time (ms)", "amplitude")
-    _legend(axes, theme)
+    label(axes, theme, "Where the error is largest", "time (ms)", "amplitude")
+    legend(axes, theme)
 
 
 def _draw_spectrograms(panels: list["Axes"], signals: dict[str, np.ndarray], sample_rate: int, theme: Theme) -> None:
@@ -198,7 +159,7 @@ def _draw_spectrograms(panels: list["Axes"], signals: dict[str, np.ndarray], sam
         bar = axes.figure.colorbar(mesh, ax=axes, pad=0.03, fraction=0.06)
         bar.ax.tick_params(colors=theme.ink, labelsize=10)
         axes.tick_params(labelleft=axes is panels[0])
-        _label(axes, theme, title, "time (s)", "frequency (kHz)" if axes is panels[0] else "")
+        label(axes, theme, title, "time (s)", "frequency (kHz)" if axes is panels[0] else "")
 
 
 def _kilohertz(axes: "Axes", edges: np.ndarray) -> None:

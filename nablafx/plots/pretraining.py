@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nablafx.plots.comparison import LIGHT, _label, _legend, _panel
+from nablafx.plots.style import LIGHT, label, legend, panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,15 +43,15 @@ def plot_curve_fit(
     figure = _figure(title, 7.5)
     upper = figure.add_gridspec(1, 2, left=0.085, right=0.985, top=0.88, bottom=0.57, wspace=0.2)
     lower = figure.add_gridspec(1, max(len(tones), 1), left=0.085, right=0.985, top=0.42, bottom=0.08, wspace=0.2)
-    axes = _panel(figure, upper[0], LIGHT)
+    axes = panel(figure, upper[0], LIGHT)
     axes.plot(x, target, color=LIGHT.target, lw=3.0, label="target")
     axes.plot(x, prediction, color=LIGHT.prediction, lw=1.3, label="net")
     axes.margins(x=0.0)
-    _label(axes, LIGHT, "Curve", "x", "y")
-    _legend(axes, LIGHT)
-    _draw_error(_panel(figure, upper[1], LIGHT), x, prediction - target)
+    label(axes, LIGHT, "Curve", "x", "y")
+    legend(axes, LIGHT)
+    _draw_error(panel(figure, upper[1], LIGHT), x, prediction - target)
     for place, tone in enumerate(tones):
-        _draw_tone(_panel(figure, lower[place], LIGHT), tone, sample_rate)
+        _draw_tone(panel(figure, lower[place], LIGHT), tone, sample_rate)
     return figure
 
 
@@ -66,8 +66,8 @@ def plot_taps_fit(
     figure = _figure(title, 6.0)
     grid = figure.add_gridspec(2, 1, left=0.085, right=0.985, top=0.86, bottom=0.1, hspace=0.52)
     signals = _signals(target, prediction)
-    _draw_taps(_panel(figure, grid[0], LIGHT), signals, sample_rate)
-    _draw_responses(_panel(figure, grid[1], LIGHT), signals, sample_rate)
+    _draw_taps(panel(figure, grid[0], LIGHT), signals, sample_rate)
+    _draw_responses(panel(figure, grid[1], LIGHT), signals, sample_rate)
     return figure
 
 
@@ -99,41 +99,41 @@ def _draw_error(axes: "Axes", x: np.ndarray, error: np.ndarray) -> None:
 def _draw_tone(axes: "Axes", tone: Tone, sample_rate: int) -> None:
     full = np.abs(np.fft.rfft(tone.target)).max() or 1.0
     kilohertz = np.fft.rfftfreq(len(tone.target), 1e3 / sample_rate)
-    for label, signal in _signals(tone.target, tone.prediction).items():
-        colour, width = PENS[label]
+    for name, signal in _signals(tone.target, tone.prediction).items():
+        colour, width = PENS[name]
         level = _decibels(np.abs(np.fft.rfft(signal)) / full, FLOOR_DB)
         heard = level > FLOOR_DB
-        axes.vlines(kilohertz[heard], FLOOR_DB, level[heard], color=colour, lw=1.3 * width, label=label)
+        axes.vlines(kilohertz[heard], FLOOR_DB, level[heard], color=colour, lw=1.3 * width, label=name)
     axes.set_ylim(FLOOR_DB, 5.0)
     axes.set_xlim(0.0, sample_rate / 2e3)
-    _label(axes, LIGHT, f"Sine of amplitude {tone.amplitude:g}", "frequency (kHz)", "level (dB)")
-    _legend(axes, LIGHT)
+    label(axes, LIGHT, f"Sine of amplitude {tone.amplitude:g}", "frequency (kHz)", "level (dB)")
+    legend(axes, LIGHT)
 
 
 def _draw_taps(axes: "Axes", signals: dict[str, np.ndarray], sample_rate: int) -> None:
     times = 1e3 * np.arange(len(signals["target"])) / sample_rate
-    for label in ("target", "net"):
-        colour, width = PENS[label]
-        axes.plot(times, signals[label], color=colour, lw=width, label=label)
+    for name in ("target", "net"):
+        colour, width = PENS[name]
+        axes.plot(times, signals[name], color=colour, lw=width, label=name)
     axes.set_xlim(0.0, max(times[-1], 1e3 / sample_rate))
-    _label(axes, LIGHT, "Taps", "time (ms)", "amplitude")
-    _legend(axes, LIGHT)
+    label(axes, LIGHT, "Taps", "time (ms)", "amplitude")
+    legend(axes, LIGHT)
 
 
 def _draw_responses(axes: "Axes", signals: dict[str, np.ndarray], sample_rate: int) -> None:
     nyquist = sample_rate / 2e3
     kilohertz = np.geomspace(min(0.02, nyquist / 2), nyquist, 300)
-    for label, signal in signals.items():
-        colour, width = PENS[label]
+    for name, signal in signals.items():
+        colour, width = PENS[name]
         level = _decibels(np.abs(response(signal, kilohertz / sample_rate * 1e3)), RESPONSE_DB)
-        axes.plot(kilohertz, np.where(level > RESPONSE_DB, level, np.nan), color=colour, lw=width, label=label)
+        axes.plot(kilohertz, np.where(level > RESPONSE_DB, level, np.nan), color=colour, lw=width, label=name)
     marks = [khz for khz in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if kilohertz[0] <= khz <= nyquist]
     axes.set_xscale("log")
     axes.set_xticks(marks, labels=[f"{khz:g}" for khz in marks])
     axes.xaxis.minorticks_off()
     axes.set_xlim(kilohertz[0], nyquist)
-    _label(axes, LIGHT, "Magnitude response", "frequency (kHz)", "gain (dB)")
-    _legend(axes, LIGHT)
+    label(axes, LIGHT, "Magnitude response", "frequency (kHz)", "gain (dB)")
+    legend(axes, LIGHT)
 
 
 def response(taps: np.ndarray, frequencies: np.ndarray) -> np.ndarray:

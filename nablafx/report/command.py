@@ -33,15 +33,20 @@ def run(words: list[str]) -> None:
     if not runs:
         raise UserError("there is no finished run to compare; those above say what they miss")
     shown = _metrics(arguments.metrics, runs)
-    for part in as_text(compare(runs, shown, arguments.confidence)):
+    comparison = compare(runs, shown, arguments.confidence)
+    for part in as_text(comparison):
         console.print(part, highlight=False)
-    every = [*shown, *(metric for metric in runs[0].metrics if metric not in shown)]
-    files = _write(Path(arguments.output), compare(runs, shown, arguments.confidence), compare(runs, every))
+    every = compare(runs, list(dict.fromkeys([*shown, *_known(runs)])), arguments.confidence)
+    files = _write(Path(arguments.output), comparison, every)
     print("\n".join(f"Written {path}" for path in files))
 
 
+def _known(runs: list[Run]) -> list[str]:
+    return list(dict.fromkeys(metric for run in runs for metric in run.metrics))
+
+
 def _metrics(given: str | None, runs: list[Run]) -> list[str]:
-    known = list(runs[0].metrics)
+    known = _known(runs)
     wanted = [name.strip() for name in given.split(",") if name.strip()] if given else [m for m in SHOWN if m in known]
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
@@ -55,8 +60,8 @@ def _write(folder: Path, shown: Comparison, every: Comparison) -> list[Path]:
 
     rows = [
         (
-            f"{table.data} {table.protocol}".strip(),
-            group.label,
+            table.title,
+            group.title,
             {m: group.values(m) for m in shown.metrics},
             group.spreads,
         )
@@ -66,7 +71,7 @@ def _write(folder: Path, shown: Comparison, every: Comparison) -> list[Path]:
     contents = {
         "comparison.csv": as_csv(every).encode(),
         "comparison.md": as_markdown(shown).encode(),
-        "comparison.png": png_bytes(plot_ranking(rows, shown.metrics)),
+        "comparison.png": png_bytes(plot_ranking(rows, shown.metrics, shown.confidence)),
     }
     try:
         for name, content in contents.items():

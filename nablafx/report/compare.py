@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from nablafx.report.groups import Group, grouped, sorted_into, titles
+from nablafx.report.protocols import differences, letter, protocol
 from nablafx.report.runs import Run
-from nablafx.report.statistics import Spread, ranks, spread
+from nablafx.report.statistics import ranks, spread
 
 HIGHER_IS_BETTER = {"cosine"}
-INVERTED_ESR, INVERTED_COSINE = 3.0, -0.5
-
-
-@dataclass
-class Group:
-    """Runs that differ in their seed only.
-
-    Attributes:
-        label: model and trainer, and what tells it from others of that name.
-        spreads, ranks: by metric.
-        near_best: metrics in which it cannot be told from the best: their intervals overlap.
-    """
-
-    runs: list[Run]
-    label: str
-    spreads: dict[str, Spread] = field(default_factory=dict)
-    ranks: dict[str, float] = field(default_factory=dict)
-    near_best: set[str] = field(default_factory=set)
-
-    @property
-    def parameters(self) -> int | None:
-        return self.runs[0].record.get("parameters")
-
-    @property
-    def seeds(self) -> list[Any]:
-        return [run.seed for run in self.runs]
-
-    @property
-    def is_inverted(self) -> bool:
-        """Whether one of its runs has learned the device upside down."""
-        values = [(run.metrics.get("esr", 0.0), run.metrics.get("cosine", 0.0)) for run in self.runs]
-        return any(esr > INVERTED_ESR and cosine < INVERTED_COSINE for esr, cosine in values)
-
-    def values(self, metric: str) -> list[float]:
-        return [run.metrics.get(metric, math.nan) for run in self.runs]
 
 
 @dataclass
@@ -53,13 +18,30 @@ class Table:
     """Groups whose figures are comparable: one device, one protocol.
 
     Attributes:
+        data: the data set.
         protocol: a letter, where a device has several.
     """
 
     data: str
     protocol: str
     groups: list[Group]
-    facts: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        return f"{self.data}, protocol {self.protocol}" if self.protocol else self.data
+
+
+@dataclass
+class Overall:
+    """Mean ranks over several devices, of the models that all of them have.
+
+    Attributes:
+        devices: how many.
+        ranks: by label of a model and metric.
+    """
+
+    devices: int
+    ranks: dict[str, dict[str, float]]
 
 
 @dataclass
@@ -68,63 +50,46 @@ class Comparison:
 
     Attributes:
         metrics: in their order.
+        confidence: of the intervals.
         flags: what the reader must know, a sentence each.
-        mean_ranks: label: (mean rank by the first metric, number of tables), of models that are in several.
+        overall: None for one device, or where fewer than two models are common to all.
     """
 
     tables: list[Table]
     metrics: list[str]
+    confidence: float
     flags: list[str]
-    mean_ranks: dict[str, tuple[float, int]]
+    overall: Overall | None
 
 
 def compare(runs: Sequence[Run], metrics: Sequence[str], confidence: float = 0.95) -> Comparison:
     """Group, average and rank runs by these metrics, the first of which orders the tables."""
-    tables, flags = [], []
-    devices: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        devices.setdefault(run.device, []).append(run)
-    for of_device in devices.values():
-        protocols: list[tuple[dict[str, Any], list[Run]]] = []
-        for run in of_device:
-            known = next((members for facts, members in protocols if facts == run.protocol), None)
-            if known is None:
-                protocols.append((run.protocol, [run]))
-            else:
-                known.append(run)
-        if len(protocols) > 1:
-            flags.append(_unequal(of_device[0].data, [facts for facts, _ in protocols]))
-        for number, (facts, members) in enumerate(protocols):
-            letter = chr(ord("A") + number) if len(protocols) > 1 else ""
-            groups = _groups(members)
+    by_device, flags = [], []
+    devices = sorted_into(runs, lambda run: tuple(run.device.values()))
+    for title, of_device in zip(titles(devices), devices, strict=True):
+        protocols = sorted_into(of_device, protocol)
+        tables = []
+        for number, members in enumerate(protocols):
+            groups, told = grouped(members)
             _rank(groups, metrics, confidence)
-            tables.append(Table(members[0].data, letter, groups, facts))
-            flags += [
-                f"{g.label}: a run is inverted: in ESR it is near 4, and cancels its device"
-                for g in groups
-                if g.is_inverted
-            ]
-    return Comparison(tables, list(metrics), flags + _other_lengths(tables), _mean_ranks(tables, metrics[0]))
-
-
-def _groups(runs: list[Run]) -> list[Group]:
-    recipes: dict[str, list[Run]] = {}
-    for run in runs:
-        recipes.setdefault(run.recipe, []).append(run)
-    groups = [Group(sorted(members, key=lambda run: str(run.seed)), members[0].model) for members in recipes.values()]
-    for label in {group.label for group in groups}:
-        same = [group for group in groups if group.label == label]
-        if len(same) > 1:
-            for group in same:
-                group.label = f"{label} ({', '.join(run.folder.name for run in group.runs)})"
-    return groups
+            tables.append(Table(title, letter(number) if len(protocols) > 1 else "", groups))
+            flags += [f"{tables[-1].title}, {sentence}" for sentence in (*told, *_inverted(groups))]
+        if len(protocols) > 1:
+            differing = differences([members[0] for members in protocols])
+            flags.append(
+                f"{title}: unequal protocols, which are not averaged or ranked together; they differ in {differing}"
+            )
+        by_device.append(tables)
+    every = [table for tables in by_device for table in tables]
+    overall, left_out = _overall(by_device, metrics)
+    return Comparison(every, list(metrics), confidence, [*flags, *_other_lengths(every), *left_out], overall)
 
 
 def _rank(groups: list[Group], metrics: Sequence[str], confidence: float) -> None:
     for metric in metrics:
         for group in groups:
             group.spreads[metric] = spread(group.values(metric), confidence)
-        placed = ranks([group.spreads[metric].mean for group in groups], metric in HIGHER_IS_BETTER)
+        placed = _places(groups, metric)
         for group, place in zip(groups, placed, strict=True):
             group.ranks[metric] = place
         best = groups[placed.index(min(placed))]
@@ -134,39 +99,48 @@ def _rank(groups: list[Group], metrics: Sequence[str], confidence: float) -> Non
     groups.sort(key=lambda group: group.ranks[metrics[0]])
 
 
-def _unequal(data: str, protocols: list[dict[str, Any]]) -> str:
-    """Which facts differ between the protocols of one device."""
-    parts = []
-    for fact in protocols[0]:
-        values = [facts[fact] for facts in protocols]
-        if any(value != values[0] for value in values):
-            told = ", ".join(f"{chr(ord('A') + n)}: {value}" for n, value in enumerate(values))
-            parts.append(f"{fact} ({told})")
-    return f"{data}: unequal protocols, which are not averaged or ranked together; they differ in {'; '.join(parts)}"
+def _places(groups: Sequence[Group], metric: str) -> list[float]:
+    return ranks([group.spreads[metric].mean for group in groups], metric in HIGHER_IS_BETTER)
+
+
+def _inverted(groups: list[Group]) -> list[str]:
+    return [
+        f"{group.label}: a run is inverted: in ESR it is near 4, and cancels its device"
+        for group in groups
+        if group.is_inverted
+    ]
 
 
 def _other_lengths(tables: list[Table]) -> list[str]:
     told: dict[str, list[str]] = {}
     for table in tables:
-        lengths = {group.label: group.runs[0].length for group in table.groups}
-        if len({str(length) for length in lengths.values()}) > 1:
+        by_length = sorted_into(table.groups, lambda group: str(group.runs[0].length))
+        if len(by_length) > 1:
             limits = [
-                f"{label}: {', '.join(f'{key} {value}' for key, value in length.items()) or 'no limit'}"
-                for label, length in lengths.items()
+                f"{', '.join(f'{k} {v}' for k, v in same[0].runs[0].length.items()) or 'no limit'}: "
+                f"{', '.join(sorted(group.label for group in same))}"
+                for same in by_length
             ]
-            told.setdefault("; ".join(sorted(limits)), []).append(f"{table.data} {table.protocol}".strip())
+            told.setdefault("; ".join(sorted(limits)), []).append(table.title)
     return [f"{', '.join(places)}: trained for other lengths ({limits})" for limits, places in told.items()]
 
 
-def _mean_ranks(tables: list[Table], metric: str) -> dict[str, tuple[float, int]]:
-    """Over the devices, of models that more than one has; of the protocols of a device, that of most models counts."""
-    largest: dict[str, Table] = {}
-    for table in tables:
-        if len(table.groups) > len(largest[table.data].groups if table.data in largest else ()):
-            largest[table.data] = table
-    found: dict[str, list[float]] = {}
-    for table in largest.values():
-        for group in table.groups:
-            found.setdefault(group.label, []).append(group.ranks[metric])
-    several = {label: (sum(r) / len(r), len(r)) for label, r in found.items() if len(r) > 1}
-    return dict(sorted(several.items(), key=lambda item: item[1][0]))
+def _overall(by_device: Sequence[Sequence[Table]], metrics: Sequence[str]) -> tuple[Overall | None, list[str]]:
+    """Ranked anew among the models that all devices have; of a device's protocols the one with most models counts."""
+    if len(by_device) < 2:
+        return None, []
+    tables = [max(tables, key=lambda table: len(table.groups)) for tables in by_device]
+    by_label = [{group.label: group for group in table.groups} for table in tables]
+    labels = list(dict.fromkeys(label for groups in by_label for label in groups))
+    common = [label for label in labels if all(label in groups for groups in by_label)]
+    if len(common) < 2:
+        return None, []
+    places: dict[str, dict[str, float]] = {label: dict.fromkeys(metrics, 0.0) for label in common}
+    for metric in metrics:
+        for groups in by_label:
+            for label, place in zip(common, _places([groups[name] for name in common], metric), strict=True):
+                places[label][metric] += place / len(tables)
+    ordered = dict(sorted(places.items(), key=lambda item: item[1][metrics[0]]))
+    others = [label for label in labels if label not in common]
+    flag = f"mean ranks are of the models that all {len(tables)} data sets have, without {', '.join(others)}"
+    return Overall(len(tables), ordered), [flag] if others else []

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from nablafx.errors import UserError
 
+if TYPE_CHECKING:
+    from nablafx.training.record import Heard, Record
+
 # what two runs of one model may differ in
-REPEATED = ("seed_everything", "name", "log_root", "ckpt_path")
+REPEATED = {"seed_everything", "name", "log_root", "ckpt_path"}
+REPEATED |= {"trainer.logger", "trainer.default_root_dir", "checkpoint.dirpath"}
+NOT_RECORDED: Heard = {"fingerprint": "not recorded", "files": []}
 
 
 @dataclass(frozen=True)
@@ -34,55 +39,58 @@ class Run:
     folder: Path
     name: str
     config: dict[str, Any]
-    record: dict[str, Any]
+    record: Record
     metrics: dict[str, float]
     files: dict[str, dict[str, float]]
 
     @property
-    def seed(self) -> Any:
-        return self.record.get("seed")
+    def seed(self) -> int | None:
+        """None where none was set."""
+        seed = self.record.get("seed")
+        return None if isinstance(seed, bool) else seed
 
     @property
     def data(self) -> str:
         """The data set: the first part of the name, or what the wet folder is called."""
         first, *rest = self.name.split("/")
-        return first if len(rest) == 2 else Path(str(self.config.get("data", {}).get("wet", ""))).name
+        return first if len(rest) == 2 else Path(str(self._data.get("wet", ""))).name
 
     @property
     def model(self) -> str:
-        """Model and trainer, or the whole name where it is not made of three parts."""
-        rest = self.name.split("/")[1:]
-        return " / ".join(rest) if len(rest) == 2 else self.name
+        """The second part of the name, or all of it where it is not made of three."""
+        parts = self.name.split("/")
+        return parts[1] if len(parts) == 3 else self.name
 
     @property
-    def recipe(self) -> str:
-        """Equal for runs that differ in their seed only."""
-        kept = {key: value for key, value in self.config.items() if key not in REPEATED}
-        kept["trainer"] = {
-            k: v for k, v in (kept.get("trainer") or {}).items() if k not in ("logger", "default_root_dir")
-        }
-        kept["checkpoint"] = {k: v for k, v in (kept.get("checkpoint") or {}).items() if k != "dirpath"}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+    def trainer(self) -> str:
+        """The last of three parts of the name."""
+        parts = self.name.split("/")
+        return parts[2] if len(parts) == 3 else ""
 
     @property
-    def device(self) -> tuple[str, ...]:
+    def settings(self) -> dict[str, Any]:
+        """By dotted name, what runs that differ in their seed only have in common."""
+        return dict(_leaves(self.config))
+
+    @property
+    def device(self) -> dict[str, str]:
         """What is modelled: runs of one device may be compared, if their protocols are one."""
-        data = self.config.get("data") or {}
-        return tuple(str(data.get(key)) for key in ("wet", "setting", "controls", "channel"))
+        return {key: str(self._data.get(key)) for key in ("wet", "setting", "controls")}
 
     @property
-    def protocol(self) -> dict[str, Any]:
-        """What must be equal for figures to be comparable, in words."""
-        data = self.config.get("data") or {}
-        split, test = self.record.get("split") or {}, self.record.get("test") or {}
+    def facts(self) -> dict[str, Any]:
+        """With `heard`, what must be equal for figures to be comparable."""
         return {
-            "dry audio": data.get("dry"),
+            "dry audio": self._data.get("dry"),
+            "channel": self._data.get("channel"),
             "sample rate": self.record.get("sample_rate"),
-            "test files": _told(test.get("files") or [], test.get("fingerprint")),
-            "split": _told(split.get("files") or [], split.get("fingerprint")),
-            "segment_length": data.get("segment_length"),
-            "data_to_use": data.get("data_to_use"),
+            "segment_length": self._data.get("segment_length"),
+            "data_to_use": self._data.get("data_to_use"),
         }
+
+    @property
+    def heard(self) -> dict[str, Heard]:
+        return {"test files": self.record["test"], "split": self.record.get("split", NOT_RECORDED)}
 
     @property
     def length(self) -> dict[str, Any]:
@@ -92,54 +100,84 @@ class Run:
             key: trainer[key] for key in ("max_steps", "max_epochs", "max_time") if trainer.get(key) not in (None, -1)
         }
 
+    @property
+    def _data(self) -> dict[str, Any]:
+        return self.config.get("data") or {}
+
 
 def read_runs(places: Iterable[str | Path]) -> tuple[list[Run], dict[Path, str]]:
-    """The finished runs in folders and below them, and of the others why they are left out.
+    """The finished runs in folders and below them, each once, and of the others why they are left out.
 
     Raises:
         UserError: a folder is not there, holds no run, or a run in it is damaged.
     """
-    runs: list[Run] = []
-    skipped: dict[Path, str] = {}
+    folders: dict[Path, Path] = {}
     for place in map(Path, places):
         if not place.is_dir():
             raise UserError(f"there is no folder {place}; name runs (logs/…/version_0) or a folder above them")
-        folders = list(dict.fromkeys(_run_folders(place)))
-        if not folders:
-            raise UserError(f"there is no run in {place}: a run's folder holds config.yaml and checkpoints/")
-        for folder in folders:
-            if folder in skipped or any(run.folder == folder for run in runs):
-                continue
-            read = _read(folder)
-            if isinstance(read, str):
-                skipped[folder] = read
-            else:
-                runs.append(read)
+        found = _run_folders(place)
+        if not found:
+            raise UserError(
+                f"there is no run in {place}: a run's folder holds config.yaml and run.json or checkpoints/"
+            )
+        for folder in found:
+            folders.setdefault(folder.resolve(), folder)
+    runs: list[Run] = []
+    skipped: dict[Path, str] = {}
+    for folder in folders.values():
+        record, config = _parsed(folder / "run.json", json.loads), _parsed(folder / "config.yaml", yaml.safe_load)
+        reason = _missing(folder, record)
+        if reason:
+            skipped[folder] = reason
+            continue
+        _check(folder, record, config)
+        rows = _metrics(folder / "metrics.csv")
+        name = str(record.get("name") or folder.parent.name)
+        runs.append(Run(folder, name, config, record, rows.pop("all"), rows))
     return runs, skipped
 
 
 def _run_folders(place: Path) -> list[Path]:
+    """In the order in which they were begun, as far as version_N tells."""
     # W&B keeps files of the same name further down
-    configs = [place / "config.yaml", *sorted(place.rglob("config.yaml"))]
-    return [path.parent for path in configs if path.is_file() and (path.parent / "checkpoints").is_dir()]
+    folders = [path.parent for path in place.rglob("config.yaml")]
+    runs = [path for path in folders if (path / "run.json").is_file() or (path / "checkpoints").is_dir()]
+    return sorted(
+        runs, key=lambda path: [(int(t), "") if t.isdigit() else (0, t) for t in re.split(r"(\d+)", str(path))]
+    )
 
 
-def _read(folder: Path) -> Run | str:
-    """The run, or why it cannot be compared."""
-    record = _parsed(folder / "run.json", json.loads)
-    config = _parsed(folder / "config.yaml", yaml.safe_load)
+def _missing(folder: Path, record: Any) -> str:
+    """Why a run cannot be compared, and what to do; nothing where it can."""
+    config = folder / "config.yaml"
     if not record:
-        return "it has no run.json: it is of another version, or was converted; test it again"
+        return f"it has no run.json: it is of another version, or was converted; nablafx test -c {config}"
     if not record.get("finished", True):
-        return f"unfinished: nablafx fit -c {folder / 'config.yaml'} --ckpt_path last"
+        if any((folder / "checkpoints").glob("*.ckpt")):
+            return f"unfinished: nablafx fit -c {config} --ckpt_path last"
+        return f"unfinished, with no checkpoint to go on from: nablafx fit -c {config}"
     if not (folder / "metrics.csv").is_file():
-        return f"not tested: nablafx test -c {folder / 'config.yaml'}"
-    rows = _metrics(folder / "metrics.csv")
-    name = str(record.get("name") or folder.parent.name)
-    return Run(folder, name, config, record, rows.pop("all"), rows)
+        return f"not tested: nablafx test -c {config}"
+    if "test" not in record:
+        return f"not tested since it was trained on: nablafx test -c {config}"
+    return ""
 
 
-def _parsed(path: Path, parse: Any) -> dict[str, Any]:
+def _check(folder: Path, record: dict[str, Any], config: dict[str, Any]) -> None:
+    for part in ("data", "trainer"):
+        if not isinstance(config.get(part, {}), dict):
+            raise UserError(f"{folder / 'config.yaml'}: {part} holds no settings; remove that run, or mend it")
+    for part in ("split", "test"):
+        heard = record.get(part, NOT_RECORDED)
+        try:
+            [file["name"] for file in heard["files"] if int(file["frames"]) < 0]
+            hash(heard["fingerprint"])
+        except (KeyError, TypeError, ValueError) as error:
+            told = f"{folder / 'run.json'}: {part} does not say which files it is of"
+            raise UserError(f"{told}; remove that run, or test and train it again") from error
+
+
+def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
     if not path.is_file():
         return {}
     try:
@@ -162,6 +200,12 @@ def _metrics(path: Path) -> dict[str, dict[str, float]]:
     return rows
 
 
-def _told(files: list[dict[str, Any]], mark: Any) -> str:
-    frames = sum(int(file.get("frames", 0)) for file in files)
-    return f"{len(files)} files, {frames:,} samples ({mark})"
+def _leaves(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        name = f"{above}{key}"
+        if name in REPEATED:
+            continue
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value

@@ -8,41 +8,62 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from nablafx.report.compare import Comparison, Group, Table
+from nablafx.report.compare import Comparison, Overall, Table
+from nablafx.report.groups import Group
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-COLUMNS = ["data", "protocol", "model", "parameters", "n", "seeds", "metric", "mean", "sd", "ci_low", "ci_high"]
-COLUMNS += ["rank", "near_best", "inverted", "values", "folders"]
-LEGEND = (
-    "Mean ± standard deviation over the seeds, [confidence interval of the mean], (rank). "
-    "≈: cannot be told from the best, their intervals overlap."
-)
-
 
 def as_csv(comparison: Comparison) -> str:
-    """A row a group and metric."""
+    """A row a group and metric; seeds, steps, values and folders are lists, one entry a run."""
+    rows = [
+        _row(comparison, table, group, metric)
+        for table in comparison.tables
+        for group in table.groups
+        for metric in comparison.metrics
+    ]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for table in comparison.tables:
-        for group in table.groups:
-            for metric in comparison.metrics:
-                writer.writerow(_row(table, group, metric))
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
 
 
-def _row(table: Table, group: Group, metric: str) -> list[Any]:
+def _row(comparison: Comparison, table: Table, group: Group, metric: str) -> dict[str, Any]:
     found = group.spreads[metric]
-    figures = ["" if math.isnan(value) else f"{value:.6g}" for value in found[1:]]
-    return [
-        *(table.data, table.protocol, group.label, group.parameters, found.n),
-        *(" ".join(map(str, group.seeds)), metric, *figures),
-        *(f"{group.ranks[metric]:g}", int(metric in group.near_best), int(group.is_inverted)),
-        " ".join(f"{value:.6g}" for value in group.values(metric)),
-        " ".join(str(run.folder) for run in group.runs),
-    ]
+    overall, first = comparison.overall, group.runs[0]
+    facts = {**first.facts, **{name: heard["fingerprint"] for name, heard in first.heard.items()}}
+    mean_rank = overall.ranks.get(group.label, {}).get(metric, math.nan) if overall else math.nan
+    return {
+        "data": table.data,
+        "model": group.model,
+        "trainer": group.trainer,
+        "protocol": table.protocol,
+        "parameters": group.parameters,
+        "n": found.n,
+        "seeds": " ".join(map(str, group.seeds)),
+        "metric": metric,
+        "mean": _number(found.mean),
+        "sd": _number(found.sd),
+        "ci_low": _number(found.low),
+        "ci_high": _number(found.high),
+        "confidence": comparison.confidence,
+        "rank": f"{group.ranks[metric]:g}",
+        "near_best": int(metric in group.near_best),
+        "mean_rank": _number(mean_rank),
+        "data_sets": overall.devices if overall and group.label in overall.ranks else "",
+        "inverted": int(group.is_inverted),
+        "facts": "; ".join(f"{name} {value}" for name, value in facts.items()),
+        "length": " ".join(f"{key}={value}" for key, value in first.length.items()),
+        "steps": " ".join(str(run.record.get("steps", "")) for run in group.runs),
+        "values": " ".join(f"{value:.6g}" for value in group.values(metric)),
+        "folders": ";".join(str(run.folder) for run in group.runs),
+    }
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -50,17 +71,15 @@ def as_markdown(comparison: Comparison) -> str:
     for flag in comparison.flags:
         lines += [f"> **Note** {flag}", ""]
     for table in comparison.tables:
-        lines += [f"## {_title(table)}", ""]
-        head = ["model", "parameters", "runs", *comparison.metrics]
-        lines += [_line(head), _line(["---"] * len(head))]
-        lines += [_line(cells) for cells in _cells(table, comparison.metrics)]
-        lines.append("")
-    if comparison.mean_ranks:
-        first = comparison.metrics[0]
-        lines += ["## Over the devices", "", _line(["model", f"mean rank by {first}", "tables"]), _line(["---"] * 3)]
-        lines += [_line([label, f"{rank:.2f}", str(n)]) for label, (rank, n) in comparison.mean_ranks.items()]
-        lines.append("")
-    return "\n".join([*lines, LEGEND, ""])
+        lines += [f"## {table.title}", "", *_grid(_table(table, comparison.metrics)), ""]
+    if comparison.overall:
+        lines += [f"## {_heading(comparison.overall)}", "", *_grid(_mean_ranks(comparison.overall)), ""]
+    return "\n".join([*lines, _legend(comparison), ""])
+
+
+def _grid(rows: list[list[str]]) -> list[str]:
+    head, *body = (f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows)
+    return [head, f"| --- |{' ---: |' * (len(rows[0]) - 1)}", *body]
 
 
 def as_text(comparison: Comparison) -> Iterator[RenderableType]:
@@ -68,31 +87,27 @@ def as_text(comparison: Comparison) -> Iterator[RenderableType]:
     from rich.markup import escape
     from rich.table import Table as Grid
 
-    for table in comparison.tables:
-        grid = Grid(title=escape(_title(table)), title_justify="left")
-        grid.add_column("model", overflow="fold")
-        for head in ("parameters", "runs", *comparison.metrics):
-            grid.add_column(head, justify="right")
-        for cells in _cells(table, comparison.metrics):
-            grid.add_row(*map(escape, cells))
+    parts = [(table.title, _table(table, comparison.metrics)) for table in comparison.tables]
+    if comparison.overall:
+        parts.append((_heading(comparison.overall), _mean_ranks(comparison.overall)))
+    for title, (head, *body) in parts:
+        grid = Grid(title=escape(title), title_justify="left")
+        for number, name in enumerate(head):
+            grid.add_column(escape(name), justify="right" if number else "left", overflow="fold")
+        for row in body:
+            grid.add_row(*map(escape, row))
         yield grid
-    if comparison.mean_ranks:
-        grid = Grid(
-            "model", f"mean rank by {comparison.metrics[0]}", "tables", title="Over the devices", title_justify="left"
-        )
-        for label, (rank, n) in comparison.mean_ranks.items():
-            grid.add_row(escape(label), f"{rank:.2f}", str(n))
-        yield grid
-    yield escape(LEGEND)
+    yield escape(_legend(comparison))
     for flag in comparison.flags:
         yield f"[bold yellow]Note[/]: {escape(flag)}"
 
 
-def _cells(table: Table, metrics: list[str]) -> Iterator[list[str]]:
+def _table(table: Table, metrics: list[str]) -> list[list[str]]:
+    rows = [["model", "parameters", "runs", *metrics]]
     for group in table.groups:
         size = "" if group.parameters is None else f"{group.parameters:,}"
-        name = f"{group.label} (inverted)" if group.is_inverted else group.label
-        yield [name, size, str(len(group.runs)), *(cell(group, metric) for metric in metrics)]
+        rows.append([group.title, size, str(len(group.runs)), *(cell(group, metric) for metric in metrics)])
+    return rows
 
 
 def cell(group: Group, metric: str) -> str:
@@ -105,9 +120,19 @@ def cell(group: Group, metric: str) -> str:
     return f"{near}{found.mean:.4g} ± {found.sd:.2g} [{found.low:.4g}, {found.high:.4g}]{place}"
 
 
-def _title(table: Table) -> str:
-    return f"{table.data}, protocol {table.protocol}" if table.protocol else table.data
+def _mean_ranks(overall: Overall) -> list[list[str]]:
+    metrics = list(next(iter(overall.ranks.values())))
+    rows = [[label, *(f"{places[metric]:.2f}" for metric in metrics)] for label, places in overall.ranks.items()]
+    return [["model", *(f"mean rank by {metric}" for metric in metrics)], *rows]
 
 
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in cells)} |"
+def _heading(overall: Overall) -> str:
+    return f"Over {overall.devices} data sets"
+
+
+def _legend(comparison: Comparison) -> str:
+    return (
+        f"Mean ± standard deviation over the seeds, [{100 * comparison.confidence:g} % confidence interval of the "
+        "mean], (rank). ≈: cannot be told from the best, their intervals overlap. A single run has no interval, and is "
+        "not marked."
+    )

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import warnings
+from argparse import SUPPRESS
 from difflib import get_close_matches
 from inspect import isclass, signature
 from pathlib import Path
@@ -130,8 +131,8 @@ class Command(LightningCLI):
         if self.command == "fit":
             parser.add_argument(
                 "--repeats",
-                type=int | None,
-                default=None,
+                type=int,
+                default=SUPPRESS,  # of no run's settings: other commands read what fit prints and saves
                 help="runs, with seeds from seed_everything on; not in a file",
             )
         parser.add_lightning_class_args(callbacks.AudioCallback, "audio")

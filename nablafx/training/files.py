@@ -1,5 +1,7 @@
 """How a run's files are written: whole or not at all, and never outside their folder."""
 
+from __future__ import annotations
+
 import io
 import os
 from collections.abc import Iterator
@@ -9,10 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 
 def inside(folder: str | Path, name: str, suffix: str) -> Path:
@@ -62,7 +64,7 @@ def _encode(target: str | io.BytesIO, audio: Tensor, sample_rate: int) -> None:
     soundfile.write(target, frames, sample_rate, format="WAV", subtype="FLOAT")
 
 
-def png_bytes(figure: "Figure") -> bytes:
+def png_bytes(figure: Figure) -> bytes:
     """The content of a png file of a matplotlib figure, at the figure's own resolution."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

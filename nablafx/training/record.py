@@ -7,24 +7,68 @@ import json
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from nablafx.data.datamodule import HeardFile
+from nablafx.training.checkpoints import CheckpointError, read_checkpoint
 from nablafx.training.files import replacing
 
 FILE = "run.json"
 
 
-def read_record(folder: Path) -> dict[str, Any]:
+class Heard(TypedDict):
+    """Audio that a stage ran on; equal audio has an equal fingerprint."""
+
+    fingerprint: str
+    files: list[HeardFile]
+
+
+class Tested(Heard):
+    """What was tested, on which audio."""
+
+    checkpoint: str | None
+    step: int | None
+
+
+class Record(TypedDict, total=False):
+    """The content of run.json.
+
+    `split` is of the last fit, `test` of the last test of its weights. `steps` are optimizer steps, `seconds` those of
+    all its resumes together, `receptive_field` is in samples, None where it has no end.
+    """
+
+    name: str
+    seed: int | None
+    effect: str
+    parameters: int
+    trainable: int
+    receptive_field: int | None
+    controls: list[str]
+    sample_rate: int
+    nablafx: str
+    torch: str
+    device: str
+    split: Heard
+    finished: bool
+    steps: int
+    epochs: int
+    seconds: float
+    best_validation_loss: float | None
+    best_step: int | None
+    test: Tested
+
+
+def read_record(folder: Path) -> Record:
     """The record of a run's folder; empty where there is none, or none that can be read."""
     try:
         content = json.loads((folder / FILE).read_text())
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return cast(Record, content) if isinstance(content, dict) else {}
 
 
 def fingerprint(facts: Any) -> str:
@@ -33,82 +77,99 @@ def fingerprint(facts: Any) -> str:
 
 
 class RunRecord(Callback):
-    """Keeps `run.json` in the run's folder.
+    """Keeps `run.json`, a `Record`, in the run's folder.
 
-    At the start of fit: name, seed, effect and its size, the files of training with the stretches that train and
-    validate, and `finished: false`. At its end, or where it breaks off: steps, epochs, seconds (over all its resumes),
-    the best validation loss, and whether it finished. At the end of a test: its files.
+    It is written when fit begins, with `finished: false`, when it ends or breaks off, and when a test ends. A fit that
+    is resumed keeps its name and seed; what a test said of the earlier weights goes.
     """
 
     def __init__(self, folder: Path, name: str, seed: int | None, checkpoint: str | None = None) -> None:
         self.folder = folder
-        self.facts = {"name": name, "seed": seed}
+        self.facts = Record(name=name, seed=seed)
         self.checkpoint = checkpoint
         self._before = 0.0
         self._started = 0.0
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._before = float(read_record(self.folder).get("seconds", 0.0))
+        before = read_record(self.folder)
+        before.pop("test", None)
+        self._before = before.get("seconds", 0.0)
         self._started = time.monotonic()
-        self._write({**self.facts, **_facts(pl_module), **_heard(trainer), "finished": False})
+        self._write({**self.facts, **before, **_facts(trainer, pl_module), "split": _split(trainer), "finished": False})
 
     @rank_zero_only
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write({**self._progress(trainer), "finished": True})
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # after the end of training, at which the last checkpoint is written
+        self._write({**read_record(self.folder), **self._progress(trainer), "finished": True})
 
     @rank_zero_only
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # what breaks off before it begins leaves no trace
         if self._started and trainer.state.fn == "fit":
-            self._write(self._progress(trainer))
+            self._write({**read_record(self.folder), **self._progress(trainer)})
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         files = _audio(trainer, "test")
-        tested = {"fingerprint": fingerprint(files), "files": files, "checkpoint": self.checkpoint}
-        self._write(
-            {**self.facts, **_facts(pl_module), "test": tested} if not read_record(self.folder) else {"test": tested}
+        step = _step_of(self.checkpoint)
+        tested = Tested(fingerprint=fingerprint(files), files=files, checkpoint=self.checkpoint, step=step)
+        # what was not trained here has no record yet
+        before = read_record(self.folder) or {**self.facts, **_facts(trainer, pl_module)}
+        self._write({**before, "test": tested})
+
+    def _progress(self, trainer: Trainer) -> Record:
+        best: Any = trainer.checkpoint_callback
+        score = getattr(best, "best_model_score", None)
+        return Record(
+            steps=trainer.global_step,
+            epochs=trainer.current_epoch,
+            seconds=round(self._before + time.monotonic() - self._started, 1),
+            best_validation_loss=None if score is None else float(score),
+            best_step=_step_of(getattr(best, "best_model_path", None)),
         )
 
-    def _progress(self, trainer: Trainer) -> dict[str, Any]:
-        best = getattr(trainer.checkpoint_callback, "best_model_score", None)
-        return {
-            "steps": trainer.global_step,
-            "epochs": trainer.current_epoch,
-            "seconds": round(self._before + time.monotonic() - self._started, 1),
-            "best_validation_loss": None if best is None else float(best),
-        }
-
-    def _write(self, facts: dict[str, Any]) -> None:
-        content = {**read_record(self.folder), **facts}
+    def _write(self, record: Record) -> None:
         with replacing(self.folder / FILE) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
+            temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _facts(system: Any) -> dict[str, Any]:
+def _facts(trainer: Trainer, system: Any) -> Record:
     effect = system.effect
     parameters = list(effect.parameters())
-    return {
-        "effect": type(effect).__name__,
-        "parameters": sum(p.numel() for p in parameters),
-        "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "receptive_field": effect.receptive_field,
-        "sample_rate": system.sample_rate,
-        "nablafx": version("nablafx"),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if system.device.type == "cuda" else system.device.type,
-    }
+    return Record(
+        effect=type(effect).__name__,
+        parameters=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        receptive_field=effect.receptive_field,
+        controls=list(getattr(_data(trainer), "control_names", ())),
+        sample_rate=system.sample_rate,
+        nablafx=version("nablafx"),
+        torch=torch.__version__,
+        device=torch.cuda.get_device_name(system.device) if system.device.type == "cuda" else system.device.type,
+    )
 
 
-def _heard(trainer: Trainer) -> dict[str, Any]:
-    """The audio of training; data that are not ours say nothing of it."""
+def _split(trainer: Trainer) -> Heard:
+    """The audio of training."""
     files = _audio(trainer, "trainval")
-    data: Any = getattr(trainer, "datamodule", None)
-    facts = [files, getattr(data, "segment_length", None), getattr(data, "data_to_use", None)]
-    return {"split": {"fingerprint": fingerprint(facts), "files": files}}
+    facts = [files, *(getattr(_data(trainer), name, None) for name in ("segment_length", "data_to_use"))]
+    return Heard(fingerprint=fingerprint(facts), files=files)
 
 
-def _audio(trainer: Trainer, part: str) -> list[dict[str, Any]]:
-    audio = getattr(getattr(trainer, "datamodule", None), "audio", None)
+def _audio(trainer: Trainer, part: Literal["trainval", "test"]) -> list[HeardFile]:
+    audio = getattr(_data(trainer), "audio", None)
+    # a data module of another kind says nothing of its files
     return audio(part) if callable(audio) else []
+
+
+def _data(trainer: Trainer) -> Any:
+    return getattr(trainer, "datamodule", None)
+
+
+def _step_of(checkpoint: str | None) -> int | None:
+    """The optimizer step at which a checkpoint was written, where it says so."""
+    try:
+        return read_checkpoint(checkpoint).get("global_step") if checkpoint else None
+    except CheckpointError:
+        return None

@@ -11,27 +11,37 @@ from pathlib import Path
 import yaml
 
 from nablafx.errors import UserError
+from nablafx.training.record import read_record
 from nablafx.training.runs import run_name
 
 SEED = 42
+GRACE_S = 30.0  # for a run that was interrupted to close its files
+
+
+class FailedRunError(UserError):
+    """One of several runs failed, and the rest were not begun."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def take(words: Sequence[str], *options: str) -> tuple[list[str], list[str]]:
-    """The words without these options and their values, and the values."""
+    """The words without these options and their values, and the values; an option without a value stays."""
     rest, values = [], []
-    pending = False
+    waiting = ""
     for word in words:
         name, equals, value = word.partition("=")
-        if pending:
+        if waiting:
             values.append(word)
-            pending = False
+            waiting = ""
         elif word in options:
-            pending = True
+            waiting = word
         elif equals and name in options:
             values.append(value)
         else:
             rest.append(word)
-    return rest, values
+    return [*rest, *([waiting] if waiting else [])], values
 
 
 def run(words: Sequence[str], count: str) -> None:
@@ -42,39 +52,69 @@ def run(words: Sequence[str], count: str) -> None:
     all: no seed decides them.
 
     Raises:
-        UserError: no such count, or a run failed.
+        UserError: no such count, or a seed to count on from.
+        FailedRunError: a run failed; it has the run's exit status.
     """
     if not count.isdigit() or int(count) < 1:
         raise UserError(f"--repeats is {count}; it needs a number of runs, 1 or more")
     if take(words, "--ckpt_path")[1]:
         raise UserError("--repeats begins new runs, and --ckpt_path goes on with one; leave one of them out")
-    _, files = take(words, "-c", "--config")
-    words, seeds = take(words, "--seed_everything")
-    first = _seed(seeds, files)
+    files = take(words, "-c", "--config")[1]
+    seed = _setting("seed_everything", words, files) or str(SEED)
+    if not seed.isdigit():
+        raise UserError(f"seed_everything is {seed}; --repeats counts on from a number")
+    root = _setting("log_root", words, files) or os.environ.get("LOG_ROOT") or "logs"
+    parent = Path(root) / (_setting("name", words, files) or run_name(files))
+    words = take(words, "--seed_everything")[0]
+    folders: list[Path] = []
     for number in range(int(count)):
-        seed = first + number
-        print(f"== run {number + 1} of {count}: seed {seed}", flush=True)
-        command = [sys.executable, "-m", "nablafx", "fit", *words, "--seed_everything", str(seed)]
-        status = subprocess.run(command).returncode
-        if status:
-            left = int(count) - number
-            raise UserError(
-                f"the run with seed {seed} failed (exit status {status}), and {left - 1} were not begun. "
-                f"Mend it, and go on with --seed_everything {seed} --repeats {left}"
-            )
-    _, roots = take(words, "--log_root")
-    _, names = take(words, "--name")
-    root = roots[-1] if roots else os.environ.get("LOG_ROOT") or "logs"
-    folder = Path(root) / (names[-1] if names else run_name(files))
-    print(f"{count} runs in {folder}. Next: nablafx test -c RUN/config.yaml for each, then nablafx compare {folder}")
+        folders += _one(words, int(seed) + number, number, int(count), parent)
+    print(f"== {count} runs: {', '.join(map(str, folders))}")
+    print(f"Next: nablafx test -c RUN/config.yaml for each, then nablafx compare {parent}")
 
 
-def _seed(given: list[str], files: list[str]) -> int:
-    if not given:
-        contents = (yaml.safe_load(Path(file).read_text()) for file in files)
-        given = [str(c["seed_everything"]) for c in contents if isinstance(c, dict) and "seed_everything" in c]
-    if not given:
-        return SEED
-    if not given[-1].isdigit():
-        raise UserError(f"seed_everything is {given[-1]}; --repeats counts on from a number")
-    return int(given[-1])
+def call(command: Sequence[str]) -> int:
+    """Run a command to its end, and return its exit status, as a shell says it.
+
+    Ctrl-C reaches the command as well; it gets the time to close its files before it is ended.
+    """
+    process = subprocess.Popen(command)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(GRACE_S)
+        except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.terminate()
+            process.wait()
+        raise
+    return status if status >= 0 else 128 - status
+
+
+def _one(words: Sequence[str], seed: int, number: int, count: int, parent: Path) -> list[Path]:
+    """Fit with this seed; returns the new folders of that seed below `parent`."""
+    print(f"== run {number + 1} of {count}: seed {seed}", flush=True)
+    before = set(parent.glob("version_*"))
+    status = call([sys.executable, "-m", "nablafx", "fit", *words, "--seed_everything", str(seed)])
+    if status:
+        left = count - number
+        raise FailedRunError(
+            f"the run with seed {seed} failed (exit status {status}), and {left - 1} were not begun. "
+            f"Mend it, and go on with --seed_everything {seed} --repeats {left}",
+            status,
+        )
+    # another process may begin runs of this name meanwhile
+    return [folder for folder in set(parent.glob("version_*")) - before if read_record(folder).get("seed") == seed]
+
+
+def _setting(key: str, words: Sequence[str], files: Sequence[str]) -> str | None:
+    """What the words, or else the files, say of a setting that is no section's."""
+    values = take(words, f"--{key}")[1]
+    for file in files if not values else ():
+        try:
+            content = yaml.safe_load(Path(file).read_text())
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"the config {file} cannot be read ({str(error).splitlines()[0]}); mend it") from error
+        if isinstance(content, dict) and content.get(key) is not None:
+            values.append(str(content[key]))
+    return values[-1] if values else None

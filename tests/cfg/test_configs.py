@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
+import csv
 import math
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,16 @@ import soundfile
 import torch
 import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from matplotlib.figure import Figure
 
-from nablafx import conditioning, controllers, effects, processors
 from nablafx.data import PairedAudioDataModule
-from nablafx.training import callbacks, losses, sinks
+from nablafx.data.demo import write_demo
+from nablafx.training import callbacks
 from nablafx.training.system import System
 
 from ..cli import config, data_words, nablafx
 from ..conftest import ROOT
+from ..effects.committed import build, build_chain
 
 CFG = ROOT / "cfg"
 
@@ -44,6 +43,7 @@ DEVICES = [name for name in names("data") if name not in DEMOS]
 FOR_LSTM, FOR_LAYERS = ("fixed", "tvcond"), ("film", "tfilm", "ttfilm", "tvfilm")
 ONE_STEP = ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1", "--trainer.max_epochs", "1"]
 QUICK = ["--trainer.num_sanity_val_steps", "0", "--trainer.enable_progress_bar", "false"]
+SEGMENT = 1152  # samples: nine blocks, and enough for the longest FFT
 
 
 @pytest.fixture(autouse=True)
@@ -52,24 +52,103 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr(callbacks, "plot_comparison", lambda *args, **kwargs: Figure(figsize=(0.1, 0.1)))
 
 
-def run_through(demo, folder: Path, *files: str, controls: str | None = None, setting: str | None = None) -> Path:
-    """fit one step, then test what comes back from the checkpoint; the run's folder."""
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A device at one setting, in files as short as can be split."""
+    return write_demo(tmp_path_factory.mktemp("plain"), settings=(), seconds=0.3)
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory):
+    """The same with the knobs D and T."""
+    return write_demo(tmp_path_factory.mktemp("turned"), settings=("D020_T050", "D080_T050"), seconds=0.3)
+
+
+def fit(
+    demo, folder: Path, *files: str, controls: str | None = None, setting: str | None = None, segment: int = SEGMENT
+) -> Path:
+    """Fit one step; the run's folder."""
     words = [*data_words(demo, controls=controls), *(["--data.setting", setting] if setting else [])]
-    words = [*words, *ONE_STEP, *QUICK, "--log_root", str(folder), "--audio.log_audio_every_n_steps", "0"]
+    words += ["--data.segment_length", str(segment), *ONE_STEP, *QUICK]
+    words += ["--log_root", str(folder), "--audio.log_audio_every_n_steps", "0"]
     fitted = nablafx("fit", *config(ROOT, *files), *words)
     assert fitted.status == 0, fitted.err
     (resolved,) = folder.rglob("config.yaml")
-    tested = nablafx("test", "-c", resolved)
-    assert tested.status == 0, tested.err
-    last = (resolved.parent / "metrics.csv").read_text().splitlines()[-1].split(",")
-    assert last[0] == "all"
-    assert all(math.isfinite(float(value)) for value in last[1:])
     return resolved.parent
 
 
-@pytest.mark.parametrize("model", [*NETS, *UNSTEERED])
-def test_without_knobs(model, knobless, tmp_path):
-    run_through(knobless, tmp_path, model)
+def command_tests(run: Path) -> None:
+    """The run's own config and checkpoint are all that `nablafx test` needs."""
+    tested = nablafx("test", "-c", run / "config.yaml")
+    assert tested.status == 0, tested.err
+    last = (run / "metrics.csv").read_text().splitlines()[-1].split(",")
+    assert last[0] == "all"
+    assert all(math.isfinite(float(value)) for value in last[1:])
+
+
+def logged(run: Path) -> float:
+    """The run's last validation loss."""
+    return float(list(csv.DictReader((run / "history.csv").open()))[-1]["loss/val/total"])
+
+
+def made(demo, model: str, overlay: str | None = None, **of_data: Any) -> tuple[System, PairedAudioDataModule, Trainer]:
+    """What the command line would make of the files, by other means."""
+    kind, _, name = model.removeprefix("model/").partition("/")
+    data = PairedAudioDataModule(str(demo.dry), str(demo.wet), segment_length=SEGMENT, batch_size=4, **of_data)
+    knobs = data.num_controls
+    effect = build_chain(name, knobs) if kind == "graybox" else build(f"{kind}/{name}", overlay, knobs)
+    trainer = Trainer(
+        logger=False,
+        max_epochs=1,
+        limit_train_batches=1,
+        limit_val_batches=1,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    return System(effect), data, trainer
+
+
+def reloads(checkpoint: Path, loss: float, *of_model: Any, **of_data: Any) -> None:
+    """In a fresh model the checkpoint gives the validation loss that it was saved at, and goes through a test."""
+    system, data, trainer = made(*of_model, **of_data)
+    system.load_state_dict(torch.load(checkpoint, weights_only=True)["state_dict"])
+    (validated,) = trainer.validate(system, data, verbose=False)
+    assert validated["loss/val/total"] == pytest.approx(loss, rel=1e-4)
+    trainer.test(system, data, verbose=False)
+    assert all(math.isfinite(value) for value in system.test_totals.values())
+
+
+def runs(demo, folder: Path, model: str, overlay: str | None = None, **of_data: Any) -> None:
+    """fit by the command line, then reload without it: it would parse a chain for a third of a second again."""
+    files = [model, *([f"model/with/{overlay}"] if overlay else [])]
+    knobs = of_data.get("controls")
+    run = fit(demo, folder, *files, controls=knobs and f"[{', '.join(knobs)}]", setting=of_data.get("setting"))
+    reloads(run / "checkpoints/best.ckpt", logged(run), demo, model, overlay, **of_data)
+
+
+# the inverted ones in the command line are slow: one line apart from their twins
+IN_DEFAULT = [m for m in (*NETS, *CHAINS) if "-inv" not in m]
+
+
+def each(models: list[str], chosen: list[str]) -> list[Any]:
+    """The models as parameters of a test, those that are not chosen as slow ones."""
+    return [pytest.param(model, marks=[] if model in chosen else pytest.mark.slow) for model in models]
+
+
+@pytest.mark.parametrize("model", each([*NETS, *UNSTEERED], IN_DEFAULT))
+def test_without_knobs(model, plain, tmp_path):
+    runs(plain, tmp_path, model)
+
+
+@pytest.mark.parametrize("model", [model for model in CHAINS if "-inv" in model])
+def test_an_inverted_chain(model, plain, turned, tmp_path):
+    demo, of_data = (turned, {"controls": ["D", "T"]}) if model in STEERED else (plain, {})
+    system, data, trainer = made(demo, model, **of_data)
+    trainer.fit(system, data)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    reloads(tmp_path / "model.ckpt", float(trainer.callback_metrics["loss/val/total"]), demo, model, **of_data)
 
 
 def conditioned() -> list[tuple[str, str]]:
@@ -78,45 +157,59 @@ def conditioned() -> list[tuple[str, str]]:
     for kind in ("tcn", "gcn", "s4", "lstm"):
         sizes, overlays = names(f"model/{kind}"), FOR_LSTM if kind == "lstm" else FOR_LAYERS
         count = max(len(sizes), len(overlays))
-        pairs += [(sizes[n % len(sizes)], f"model/with/{overlays[n % len(overlays)]}") for n in range(count)]
+        pairs += [(sizes[n % len(sizes)], overlays[n % len(overlays)]) for n in range(count)]
     return pairs
 
 
 @pytest.mark.parametrize(("model", "overlay"), conditioned())
-def test_a_net_with_knobs(model, overlay, knobbed, tmp_path):
-    run_through(knobbed, tmp_path, model, overlay, controls="[D, T]")
+def test_a_net_with_knobs(model, overlay, turned, tmp_path):
+    runs(turned, tmp_path, model, overlay, controls=["D", "T"])
 
 
 def test_every_overlay_is_run():
-    assert {overlay for _, overlay in conditioned()} == set(names("model/with"))
+    assert {f"model/with/{overlay}" for _, overlay in conditioned()} == set(names("model/with"))
 
 
-@pytest.mark.parametrize("model", STEERED)
-def test_a_chain_with_knobs(model, knobbed, tmp_path):
-    run_through(knobbed, tmp_path, model, controls="[D, T]")
+@pytest.mark.parametrize("model", each(STEERED, IN_DEFAULT))
+def test_a_chain_with_knobs(model, turned, tmp_path):
+    runs(turned, tmp_path, model, controls=["D", "T"])
 
 
-@pytest.mark.parametrize("model", ["model/graybox/comp-cond", "model/graybox/fuzz-mlp-fir-inv-cond"])
-def test_a_chain_that_misses_its_knobs_says_so(model, knobless):
-    refused = nablafx("fit", *config(ROOT, model), *data_words(knobless))
+def test_a_chain_that_misses_its_knobs_says_so(plain):
+    refused = nablafx("fit", *config(ROOT, "model/graybox/comp-cond"), *data_words(plain))
     assert refused.status == 1
     assert "is steered by the device's controls, and this data set has none" in refused.err
 
 
-@pytest.mark.parametrize("model", ["model/tcn/45-s", "model/graybox/dist-rnl"])
-def test_a_model_at_one_setting_of_the_knobs(model, knobbed, tmp_path):
-    run_through(knobbed, tmp_path, model, setting="D080_T050")
+# the others are slow: to the command line a setting is a setting
+@pytest.mark.parametrize("model", each([*NETS, *UNSTEERED], ["model/tcn/45-s", "model/graybox/dist-rnl"]))
+def test_at_one_setting_of_the_knobs(model, turned, tmp_path):
+    runs(turned, tmp_path, model, setting="D080_T050")
 
 
-@pytest.mark.slow  # as the one above, which tells the same of the command line
-@pytest.mark.parametrize("model", [*NETS, *UNSTEERED])
-def test_every_model_at_one_setting_of_the_knobs(model, knobbed, tmp_path):
-    run_through(knobbed, tmp_path, model, setting="D080_T050")
+COMMANDED = [
+    ("model/gcn/45-s", "tfilm"),
+    ("model/s4/s", "tvfilm"),
+    ("model/graybox/fuzz-mlp-fir-inv-cond", None),
+]
+OTHERS = [pair for pair in (*((m, None) for m in (*NETS, *CHAINS)), *conditioned()) if pair not in COMMANDED]
+
+
+# the others are slow: they end in the same command, by words of the same kind
+@pytest.mark.parametrize(
+    ("model", "overlay"), [*COMMANDED, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHERS)]
+)
+def test_the_command_tests_a_run(model, overlay, plain, turned, tmp_path):
+    if overlay or model in STEERED:
+        overlays = [f"model/with/{overlay}"] if overlay else []
+        command_tests(fit(turned, tmp_path, model, *overlays, controls="[D, T]"))
+    else:
+        command_tests(fit(plain, tmp_path, model))
 
 
 @pytest.mark.parametrize("file", [*TRAINERS, *LOSSES])
 def test_trainer_and_loss(file, knobless, tmp_path):
-    run_through(knobless, tmp_path, "model/lstm/32", file)
+    command_tests(fit(knobless, tmp_path, "model/lstm/32", file, segment=4800))
 
 
 def written_by(logger: str) -> str:
@@ -127,19 +220,21 @@ def written_by(logger: str) -> str:
 
 
 @pytest.mark.parametrize("logger", LOGGERS)
-def test_logger(logger, knobless, tmp_path, monkeypatch):
+def test_logger(logger, plain, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    folder = run_through(knobless, tmp_path, "model/tcn/45-s", "trainer/smoke", logger)
+    folder = fit(plain, tmp_path, "model/tcn/45-s", "trainer/smoke", logger)
+    command_tests(folder)
     assert list(folder.glob(written_by(logger)))
     assert (folder / "history.csv").exists()
 
 
 @pytest.mark.slow  # W&B takes some seconds a run
 @pytest.mark.parametrize("file", [*NETS, *UNSTEERED, *TRAINERS, *LOSSES])
-def test_wandb_offline_with_every_config(file, knobless, tmp_path, monkeypatch):
+def test_wandb_offline_with_every_config(file, plain, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     files = (file,) if file.startswith("model") else ("model/lstm/32", file)
-    folder = run_through(knobless, tmp_path, *files, "trainer/logger/wandb")
+    folder = fit(plain, tmp_path, *files, "trainer/logger/wandb")
+    command_tests(folder)
     assert list(folder.glob(written_by("trainer/logger/wandb")))
 
 
@@ -201,67 +296,4 @@ def test_every_device_of_the_study_is_there():
     assert sorted(name for name in DEVICES if "controls" in section(name)) == [
         "data/marshall-jvm410h-od1",
         "data/multidrive-f-fuzz",
-    ]
-
-
-ALL = sorted(CFG.rglob("*.yaml"))
-
-
-@pytest.mark.parametrize("file", ALL, ids=lambda p: str(p.relative_to(CFG)))
-def test_configs_are_short_and_say_what_they_are(file):
-    lines = file.read_text().splitlines()
-    assert len(lines) <= 20
-    assert max(map(len, lines)) <= 120
-    assert lines[0].startswith("# ")
-    assert not any("#" in line for line in lines[1:])
-
-
-PACKAGES = (effects, conditioning, processors, controllers, losses, sinks)
-SECTIONS = {
-    "model": System,
-    "data": PairedAudioDataModule,
-    "trainer": Trainer,
-    "audio": callbacks.AudioCallback,
-    "early_stopping": EarlyStopping,
-}
-
-
-def plain(value: Any) -> Any:
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def repeated(value: Any, cls: type | None = None, where: str = "") -> Iterator[str]:
-    """Keys of a config whose values are the defaults of the class that takes them."""
-    defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()} if cls else {}
-    for key, given in value.items() if isinstance(value, dict) else ():
-        if key in defaults and plain(defaults[key]) == plain(given) and given is not None:
-            yield f"{where}.{key}"
-        if isinstance(given, dict) and "class_path" in given:
-            found = [
-                getattr(package, given["class_path"]) for package in PACKAGES if hasattr(package, given["class_path"])
-            ]
-            yield from repeated(given.get("init_args", {}), *found, where=f"{where}.{key}")
-        else:
-            yield from repeated(given, SECTIONS.get(key) if not where else None, f"{where}.{key}")
-
-
-@pytest.mark.parametrize("file", ALL, ids=lambda p: str(p.relative_to(CFG)))
-def test_no_config_repeats_a_default(file):
-    assert list(repeated(yaml.safe_load(file.read_text()))) == []
-
-
-def test_a_repeated_default_is_seen():
-    effect = {"class_path": "TCN", "init_args": {"num_blocks": 5, "conditioning": {"class_path": "TVFiLM"}}}
-    gain = {"class_path": "Gain", "init_args": {"gain_db": [-32, 32]}}
-    told = [
-        *repeated({"model": {"lr": 0.005, "effect": effect}, "data": {"dry": "x", "batch_size": 16}}),
-        *repeated(
-            {"model": {"effect": {"class_path": "GrayBox", "init_args": {"stages": {"a": {"processor": gain}}}}}}
-        ),
-    ]
-    assert told == [
-        ".model.lr",
-        ".model.effect.num_blocks",
-        ".data.batch_size",
-        ".model.effect.stages.a.processor.gain_db",
     ]

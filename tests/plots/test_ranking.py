@@ -24,7 +24,7 @@ ROWS = [
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_values_stand_in_the_row_of_their_model(dark):
-    figure = plot_ranking(ROWS, ["esr", "mae"], dark)
+    figure = plot_ranking(ROWS, ["esr", "mae"], 0.9, dark)
     esr, mae = figure.axes
     assert [tick.get_text() for tick in esr.get_yticklabels()] == ["ts9", "lstm", "tcn", "klon", "lstm"]
     dots = [line for line in esr.get_lines() if line.get_marker() == "o"]
@@ -38,6 +38,8 @@ def test_values_stand_in_the_row_of_their_model(dark):
     assert [set(np.asarray(line.get_ydata()).tolist()) for line in dots] == [{1}, {2}, {4}]
     assert (esr.get_xscale(), mae.get_xscale()) == ("log", "linear")
     assert esr.get_xlim()[0] == pytest.approx(0.005)  # the interval reaches below zero
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a run", "mean", "90 % interval of the mean"]
     intervals = [line for line in esr.get_lines() if line.get_linestyle() == "-"]
     assert [list(line.get_xdata()) for line in intervals] == [[-0.05, 0.08]]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-FILES = [{"name": "solo", "frames": 480_000}]
+TESTED = [{"name": "solo", "frames": 480_000}]
+FILES = [{**TESTED[0], "train": [0, 400_000], "val": [420_000, 480_000]}]
 
 
 def make_run(
@@ -42,7 +43,7 @@ def make_run(
         "sample_rate": 48_000,
         "finished": finished,
         "split": {"fingerprint": "s", "files": FILES},
-        "test": {"fingerprint": "t", "files": FILES},
+        "test": {"fingerprint": "t", "files": TESTED},
     }
     (folder / "run.json").write_text(json.dumps({**facts, **record}))
     with (folder / "metrics.csv").open("w", newline="") as file:
