@@ -25,6 +25,12 @@ def _lightning(name: str, words: list[str]) -> None:
     run(name, words)
 
 
+def _plot(_name: str, words: list[str]) -> None:
+    from nablafx.training.plot import run
+
+    run(words)
+
+
 def _pretrain(_name: str, words: list[str]) -> None:
     from nablafx.training.pretrain import run
 
@@ -60,6 +66,7 @@ COMMANDS = {
     "validate": Command("losses and metrics of a trained model on the held-out part of the training audio", _lightning),
     "test": Command("metrics of a trained model on the test audio: a table, metrics.csv and pictures", _lightning),
     "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
+    "plot": Command("figures of a trained model: response, distortion, stages, training curves", _plot),
     "compare": Command("finished runs side by side: mean, spread, ranks", _compare),
     "configs": Command("list the shipped configs, or copy them", _configs),
     "demo-data": Command("lay out the recordings of the demo configs", _demo_data),

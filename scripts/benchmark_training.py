@@ -26,7 +26,8 @@ from torch.utils import _pytree as pytree
 
 from nablafx.data import PairedAudioDataModule, write_demo
 from nablafx.effects import GCN, LSTM, S4, TCN, Effect
-from nablafx.training.callbacks import AudioCallback, ProgressBar
+from nablafx.training.callbacks import ProgressBar
+from nablafx.training.media import MediaCallback
 from nablafx.training.sinks import FileSink
 from nablafx.training.system import System
 
@@ -88,7 +89,7 @@ def measure(
     trainer = pl.Trainer(
         max_steps=(steps + 2) * per_batch,
         logger=FileSink(folder),
-        callbacks=[pairs, ProgressBar(), AudioCallback(), LearningRateMonitor("step")],
+        callbacks=[pairs, ProgressBar(), MediaCallback(), LearningRateMonitor("step")],
         default_root_dir=folder,
         limit_val_batches=0,
         enable_checkpointing=False,

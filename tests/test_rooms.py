@@ -24,7 +24,7 @@ FLOORS = [
     {"conditioning", "processors"},
     {"controllers"},
     {"effects"},
-    {"data", "plots"},
+    {"analysis", "data", "plots"},
     {"training"},
     {"convert", "report"},
     {"export"},

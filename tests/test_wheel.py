@@ -26,7 +26,7 @@ assert pathlib.Path(nablafx.__file__).is_relative_to(sys.prefix), nablafx.__file
 job, short = {JOB!r}, {SHORT!r}
 assert main(["configs", "overdrive"]) == 0
 assert main(["demo-data", "demo"]) == 0
-assert main(["fit", *job, *short, "--audio.log_audio_every_n_steps", "0"]) == 0
+assert main(["fit", *job, *short, "--media.log_media_every_n_steps", "0"]) == 0
 assert main(["test", *job]) == 0
 from nablafx.processors import StaticMLPNonlinearity
 StaticMLPNonlinearity(pretrained="weights/tanh-32.safetensors")

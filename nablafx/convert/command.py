@@ -53,9 +53,10 @@ def _convert_config(files: list[Path], output: str | None, overwrite: bool) -> N
 def _convert_checkpoint(old: Path, files: list[Path], output: str | None, overwrite: bool) -> None:
     import torch
 
-    from nablafx.convert.weights import build, chain_weights, net_weights
+    from nablafx.convert.weights import chain_weights, net_weights
     from nablafx.training.checkpoints import read_checkpoint
     from nablafx.training.files import replacing
+    from nablafx.training.load import build
     from nablafx.training.runs import CHECKPOINTS
 
     files = files or [_config_of(old)]

@@ -26,7 +26,7 @@ DEFAULTS = {
     ("data", "data_to_use"): 1.0,
     ("data", "preload"): False,
     ("early_stopping", "patience"): 50,
-    ("audio", "log_audio_every_n_steps"): 1000,
+    ("media", "log_media_every_n_steps"): 1000,
 }
 BUILT_IN = {
     "ModelSummary": "a line at the start says size and receptive field",
@@ -84,7 +84,7 @@ class Conversion:
                 "nablafx.core.BlackBoxSystem, nablafx.system.BlackBoxSystem or their WithTBPTT"
             )
         self._set("model", "lr", old.take("lr", 1e-4))
-        self._set("audio", "log_audio_every_n_steps", old.take("log_media_every_n_steps"))
+        self._set("media", "log_media_every_n_steps", old.take("log_media_every_n_steps"))
         if name.endswith("WithTBPTT"):
             self._set("model", "tbptt_samples", old.take("step_num_samples", 2048))
         old.drop("use_callbacks")
@@ -182,7 +182,7 @@ class Conversion:
             old.drop("monitor", "save_last", "save_top_k", "filename", "mode", "verbose")
             old.end()
         elif name == "AudioLoggingCallback":
-            self._set("audio", "log_audio_every_n_steps", old.take("log_every_n_steps", 10_000))
+            self._set("media", "log_media_every_n_steps", old.take("log_every_n_steps", 10_000))
         elif name in BUILT_IN:
             self.notes.change(f"{name}: left out, for {BUILT_IN[name]}")
         elif is_published:

@@ -8,12 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
-import nablafx.conditioning
-import nablafx.controllers
-import nablafx.processors  # noqa: F401  short names in configs resolve among what is imported
 from nablafx.convert.chains import FAR, Chain
 from nablafx.effects import Effect, GrayBox
 from nablafx.training.checkpoints import CheckpointError
@@ -43,16 +39,6 @@ ADAPTORS = {
     "ttfilm": r"\1.modulation.readout.\2",
     "tvfilm": r"\1.modulation.readout.\2",
 }
-
-
-def build(effect: Any, num_controls: int) -> Effect:
-    """The effect that a config describes, for a device with so many controls."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(Effect, "effect")
-    described: dict[str, Any] = {"class_path": effect} if isinstance(effect, str) else effect
-    values = {**described.get("init_args", {}), "num_controls": num_controls}
-    config = parser.parse_object({"effect": {**described, "init_args": values}})
-    return parser.instantiate(config).effect
 
 
 def net_weights(effect: Effect, name: str, published: dict[str, Any], state: Weights) -> Weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -80,6 +81,10 @@ class Effect(nn.Module):
     def parameter_options(self) -> dict[str, dict[str, float]]:
         """Optimizer options (lr, lr_multiplier, weight_decay) that parameters need, by the start of their names."""
         return {}
+
+    def taps(self, x: Tensor, controls: Tensor | None = None, state: State = None) -> Iterator[Any]:
+        """What comes out of each stage, for effects that are made of stages; a network has none."""
+        return iter(())
 
     def remark(self) -> str:
         """What a user may want to know of how it runs, in a few words; empty: nothing."""

@@ -40,6 +40,7 @@ class Tap(NamedTuple):
 
     Attributes:
         name: of the stage.
+        kind: of its processor.
         audio: (B, 1, T).
         params: physical values by name, each (B or 1, 1, N), held over blocks.
         response: frequencies in Hz (F,) -> (B or 1, N, F) complex128; None where the processor is not linear.
@@ -47,6 +48,7 @@ class Tap(NamedTuple):
     """
 
     name: str
+    kind: str
     audio: Tensor
     params: dict[str, Held]
     response: Callable[[Tensor], Tensor | None]
@@ -119,7 +121,7 @@ class GrayBox(Effect):
             params = link.processor.denormalise(u, x.device)
             values = flat(params)
             response, curve = (partial(f, **values) for f in (link.processor.response, link.processor.curve))
-            yield Tap(name, x, params, response, curve)
+            yield Tap(name, type(link.processor).__name__, x, params, response, curve)
 
     def parameter_options(self) -> dict[str, dict[str, float]]:
         multipliers = {name: link.processor.lr_multiplier for name, link in self.links.items()}

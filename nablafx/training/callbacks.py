@@ -1,95 +1,18 @@
-"""What happens around training: audio to listen to, the test's report, rendered files, the progress bar."""
+"""What happens around training: the test's report, rendered files, the progress bar."""
 
 import csv
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
-from torch import Tensor
 
 from nablafx.plots import plot_comparison
 from nablafx.training.files import inside, png_bytes, replacing, write_wav
-from nablafx.training.sinks import Sink
-
-if TYPE_CHECKING:
-    from nablafx.data.dataset import Batch
-
-
-class AudioCallback(Callback):
-    """Logs input and target once, and the model's prediction every so many optimizer steps and at the end.
-
-    The audio is the data module's `excerpt(max_seconds)`. It goes to every sink among the trainer's loggers
-    as "audio/input/<name>", "audio/target/<name>" and "audio/prediction/<name>", with a picture of the first
-    item as "figures/comparison". `log_audio_every_n_steps: 0` switches all of it off; between events it costs
-    nothing. Raises ValueError where the trainer has no data module.
-    """
-
-    def __init__(self, log_audio_every_n_steps: int = 1000, max_seconds: float = 5.0) -> None:
-        self.log_audio_every_n_steps = log_audio_every_n_steps
-        self.max_seconds = max_seconds
-        self._periods = 0
-        self._last_step = -1
-        self._excerpt: Batch | None = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._excerpt = None
-        sinks = _sinks(trainer)
-        if not self.log_audio_every_n_steps or not sinks or not trainer.is_global_zero:
-            return
-        datamodule: Any = getattr(trainer, "datamodule", None)
-        if datamodule is None:
-            raise ValueError(
-                "AudioCallback takes its audio from a data module, and the trainer has none: "
-                "give it one, or set log_audio_every_n_steps: 0"
-            )
-        self._excerpt = batch = datamodule.excerpt(self.max_seconds)
-        self._periods = trainer.global_step // self.log_audio_every_n_steps
-        self._last_step = -1
-        for sink in sinks:
-            _log_audio(sink, "input", batch.x, batch.names, pl_module, trainer.global_step)
-            _log_audio(sink, "target", batch.y, batch.names, pl_module, trainer.global_step)
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if self._excerpt is None:
-            return
-        # Truncated training takes many optimizer steps a batch, so a multiple of n may be jumped over.
-        periods = trainer.global_step // self.log_audio_every_n_steps
-        if periods > self._periods:
-            self._periods = periods
-            self._log_prediction(self._excerpt, trainer, pl_module)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._excerpt is not None and trainer.global_step != self._last_step:
-            self._log_prediction(self._excerpt, trainer, pl_module)
-        self._excerpt = None
-
-    def _log_prediction(self, batch: "Batch", trainer: Trainer, pl_module: Any) -> None:
-        target = batch.y
-        assert target is not None  # held-out audio has both sides
-        self._last_step = step = trainer.global_step
-        controls = None if batch.controls is None else batch.controls.to(pl_module.device)
-        prediction = pl_module.render(batch.x.to(pl_module.device), controls).cpu()
-        figure = plot_comparison(
-            target[0], prediction[0], pl_module.sample_rate, batch.x[0], f"{batch.names[0]}, step {step}"
-        )
-        for sink in _sinks(trainer):
-            _log_audio(sink, "prediction", prediction, batch.names, pl_module, step)
-            sink.log_figure("figures/comparison", figure, step)
-
-
-def _sinks(trainer: Trainer) -> list[Sink]:
-    # A foreign logger may have a log_audio of its own, with other arguments.
-    return [logger for logger in trainer.loggers if isinstance(logger, Sink)]
-
-
-def _log_audio(sink: Sink, kind: str, audio: Tensor, names: list[str], pl_module: Any, step: int) -> None:
-    for name, item in zip(names, audio, strict=True):
-        sink.log_audio(f"audio/{kind}/{name}", item, pl_module.sample_rate, step)
 
 
 class TestReport(Callback):

@@ -70,7 +70,7 @@ def fit(
     """Fit one step; the run's folder."""
     words = [*data_words(demo, controls=controls), *(["--data.setting", setting] if setting else [])]
     words += ["--data.segment_length", str(segment), *ONE_STEP, *QUICK]
-    words += ["--log_root", str(folder), "--audio.log_audio_every_n_steps", "0"]
+    words += ["--log_root", str(folder), "--media.log_media_every_n_steps", "0"]
     fitted = nablafx("fit", *config(ROOT, *files), *words)
     assert fitted.status == 0, fitted.err
     (resolved,) = folder.rglob("config.yaml")

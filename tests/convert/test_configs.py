@@ -8,8 +8,8 @@ import yaml
 
 from nablafx.convert.configs import Conversion
 from nablafx.convert.old import NoCounterpartError
-from nablafx.convert.weights import build
 from nablafx.errors import UserError
+from nablafx.training.load import build
 from tests.cli import nablafx
 from tests.conftest import ROOT
 from tests.effects.committed import GRID, build_chain, config
@@ -247,7 +247,7 @@ def test_trainer():
             "max_steps": 15000,
         },
         "early_stopping": {"patience": 30},
-        "audio": {"log_audio_every_n_steps": 3000},
+        "media": {"log_media_every_n_steps": 3000},
     }
     assert "FADComputationCallback has no counterpart" in conversion.notes.missing
 

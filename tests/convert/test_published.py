@@ -14,8 +14,9 @@ import torch
 import yaml
 
 from nablafx.convert.configs import Conversion
-from nablafx.convert.weights import build, chain_weights, net_weights
+from nablafx.convert.weights import chain_weights, net_weights
 from nablafx.effects import Effect
+from nablafx.training.load import build
 from tests.cli import nablafx
 from tests.conftest import ROOT
 from tests.published.cases import CASES, NUM_CONTROLS

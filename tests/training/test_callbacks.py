@@ -9,7 +9,8 @@ import soundfile
 import torch
 from lightning.pytorch.loggers.logger import Logger
 
-from nablafx.training.callbacks import AudioCallback, PredictionWriter, ProgressBar, TestReport
+from nablafx.training.callbacks import PredictionWriter, ProgressBar, TestReport
+from nablafx.training.media import MediaCallback
 from nablafx.training.sinks import FileSink
 from tests.training.toy import Noise, Toy, noise, trainer
 
@@ -41,34 +42,34 @@ def fit(folder, callback, module=None, loggers=None, **kwargs):
 
 
 def test_audio_comes_every_n_steps_and_at_the_end_once(tmp_path):
-    module, _ = fit(tmp_path, AudioCallback(2, max_seconds=0.1), steps=5)
+    module, _ = fit(tmp_path, MediaCallback(2, max_seconds=0.1, figures=["comparison"]), steps=5)
     assert predictions(tmp_path) == [2, 4, 5]
     assert module.rendered == 3
     assert len(list((tmp_path / "audio/input").rglob("*.wav"))) == 2  # two items, once
-    module, _ = fit(tmp_path / "even", AudioCallback(2, max_seconds=0.1), steps=4)
+    module, _ = fit(tmp_path / "even", MediaCallback(2, max_seconds=0.1, figures=["comparison"]), steps=4)
     assert predictions(tmp_path / "even") == [2, 4]
 
 
 def test_audio_fires_when_a_batch_jumps_over_a_multiple(tmp_path):
-    fit(tmp_path, AudioCallback(10, max_seconds=0.1), Toy(steps_per_batch=7), steps=28)
+    fit(tmp_path, MediaCallback(10, max_seconds=0.1, figures=["comparison"]), Toy(steps_per_batch=7), steps=28)
     assert predictions(tmp_path) == [14, 21, 28]
 
 
 @pytest.mark.parametrize("loggers", [[], [ForeignLogger()]])
 def test_audio_is_not_rendered_where_nobody_listens(tmp_path, loggers):
-    module, _ = fit(tmp_path, AudioCallback(1, max_seconds=0.1), loggers=loggers)
+    module, _ = fit(tmp_path, MediaCallback(1, max_seconds=0.1, figures=["comparison"]), loggers=loggers)
     assert module.rendered == 0
 
 
 def test_audio_can_be_switched_off(tmp_path):
-    module, _ = fit(tmp_path, AudioCallback(0, max_seconds=0.1))
+    module, _ = fit(tmp_path, MediaCallback(0, max_seconds=0.1, figures=["comparison"]))
     assert module.rendered == 0
     assert not (tmp_path / "audio").exists()
 
 
 def test_audio_without_a_data_module_is_an_error_with_the_cure(tmp_path):
-    run = trainer(tmp_path, [AudioCallback(1)], [FileSink(str(tmp_path))])
-    with pytest.raises(ValueError, match="log_audio_every_n_steps: 0"):
+    run = trainer(tmp_path, [MediaCallback(1)], [FileSink(str(tmp_path))])
+    with pytest.raises(ValueError, match="log_media_every_n_steps: 0"):
         run.fit(Toy(), Noise().loader())
 
 

@@ -24,7 +24,7 @@ SMALL = [
 
 
 def fit(root, demo, *words, seed=42):
-    cut = [*config(ROOT, "trainer/smoke"), "--audio.log_audio_every_n_steps", "0", "--seed_everything", seed]
+    cut = [*config(ROOT, "trainer/smoke"), "--media.log_media_every_n_steps", "0", "--seed_everything", seed]
     done = nablafx("fit", *cut, *SMALL, *data_words(demo), "--log_root", root, *words)
     assert done.status == 0, done.err
     return sorted((root / "smoke").glob("version_*"))[-1]
@@ -105,7 +105,7 @@ def test_what_breaks_off_is_not_finished_until_it_is_resumed(knobless, tmp_path,
         return step(self, batch, index)
 
     words = [*config(ROOT, "trainer/smoke"), *SMALL, *data_words(knobless), "--log_root", tmp_path]
-    words += ["--audio.log_audio_every_n_steps", "0", "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "1"]
+    words += ["--media.log_media_every_n_steps", "0", "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "1"]
     monkeypatch.setattr(System, "training_step", breaks)
     with pytest.raises(RuntimeError, match="the power is gone"):
         nablafx("fit", *words)

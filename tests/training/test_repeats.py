@@ -153,7 +153,7 @@ def test_options_are_taken_out_of_the_words():
 
 @pytest.mark.slow  # two processes, each of which imports Lightning
 def test_from_repeats_to_a_comparison(knobless, tmp_path):
-    words = [*FILES, *data_words(knobless), "--log_root", tmp_path, "--audio.log_audio_every_n_steps", "0"]
+    words = [*FILES, *data_words(knobless), "--log_root", tmp_path, "--media.log_media_every_n_steps", "0"]
     assert nablafx("fit", *words, "--repeats", "2").status == 0
     runs = [tmp_path / f"lstm-32/smoke/version_{n}" for n in range(2)]
     records = [read_record(run) for run in runs]

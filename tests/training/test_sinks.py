@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from matplotlib.figure import Figure
 
 from nablafx.training import sinks
-from nablafx.training.callbacks import AudioCallback
 from nablafx.training.files import replacing
+from nablafx.training.media import MediaCallback
 from nablafx.training.sinks import FileSink, TensorBoardSink, WandbSink
 from tests.conftest import ROOT
 from tests.readback import Clip, Log, read_history, read_tensorboard, read_wandb, wandb_records
@@ -32,7 +32,10 @@ def run(tmp_path_factory):
     """A run of two steps and a test that logged to all three sinks."""
     folder = tmp_path_factory.mktemp("run")
     loggers = [FileSink(str(folder)), TensorBoardSink(str(folder)), WandbSink(str(folder), mode="offline")]
-    callbacks = [AudioCallback(log_audio_every_n_steps=1, max_seconds=0.25), LearningRateMonitor()]
+    callbacks = [
+        MediaCallback(log_media_every_n_steps=1, max_seconds=0.25, figures=["comparison"]),
+        LearningRateMonitor(),
+    ]
     fit = trainer(folder, callbacks, loggers)
     module = Toy()
     for logger in loggers:
@@ -65,7 +68,7 @@ def test_every_sink_holds_all_that_was_logged(run, read):
     assert log.scalars["test/esr"] == [(2, 0.5)]
     assert log.figures["figures/comparison"] == [1, 2]
     excerpt = Noise().excerpt(0.25)
-    assert len(log.audio) == 3 * len(excerpt.names)
+    assert len(log.audio) == 4 * len(excerpt.names)
     for k, name in enumerate(excerpt.names):
         (dry,), (wet,) = log.audio[f"audio/input/{name}"], log.audio[f"audio/target/{name}"]
         assert (dry.step, dry.sample_rate) == (0, 8000)
@@ -74,6 +77,8 @@ def test_every_sink_holds_all_that_was_logged(run, read):
         first, last = log.audio[f"audio/prediction/{name}"]
         assert (first.step, last.step) == (1, 2)
         assert np.array_equal(last.samples.T, module.gain.detach() * excerpt.x[k])
+        difference = log.audio[f"audio/difference/{name}"][-1]
+        assert np.array_equal(difference.samples.T, excerpt.y[k] - module.gain.detach() * excerpt.x[k])
 
 
 def test_files_lie_in_the_run_folder_without_further_levels(run):

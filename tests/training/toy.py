@@ -13,12 +13,18 @@ def noise(seed: int, items: int = 2, length: int = 4000) -> Batch:
     return Batch(x, 2.0 * x, torch.full((items, 1), 0.5), [f"D0.1_T2/riff{k}" for k in range(items)], 0)
 
 
+class Stageless(torch.nn.Module):
+    def taps(self, *_):
+        return iter(())
+
+
 class Toy(LightningModule):
     sample_rate = 8000
 
     def __init__(self, steps_per_batch: int = 1) -> None:
         super().__init__()
         self.gain = torch.nn.Parameter(torch.tensor(1.0))
+        self.effect = Stageless()
         self.automatic_optimization = False
         self.steps_per_batch = steps_per_batch
         self.rendered = 0

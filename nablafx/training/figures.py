@@ -1,0 +1,147 @@
+"""The figures of a model: measured, and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nablafx import plots
+from nablafx.analysis import gain_trace, measure_distortion, measure_loop, measure_sweep
+from nablafx.plots.stages import StageView
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FigureName = Literal["comparison", "response", "distortion", "curve", "gain", "stages"]
+FIGURES: tuple[FigureName, ...] = ("comparison", "response", "distortion", "curve", "gain", "stages")
+STAGE_FREQS = torch.from_numpy(np.geomspace(20.0, 20_000.0, 240))
+CURVE_POINTS = 201
+
+
+class Subject(NamedTuple):
+    """A model, and audio that it is shown with.
+
+    Attributes:
+        effect: on any device.
+        render: x (B, 1, T), controls (B, P) or None -> y (B, 1, T), on the effect's device.
+        sample_rate: Hz.
+        x, y: dry and wet audio (1, 1, T); None where there is none.
+        controls: (1, P), or None.
+        title: said of it.
+        prediction: of x, (1, 1, T), where it is known already.
+    """
+
+    effect: Any
+    render: Callable[[Tensor, Tensor | None], Tensor]
+    sample_rate: int
+    x: Tensor | None
+    y: Tensor | None
+    controls: Tensor | None
+    title: str
+    prediction: Tensor | None = None
+
+    def predicted(self) -> Tensor:
+        """What the effect makes of x, (1, 1, T) on the CPU."""
+        assert self.x is not None
+        return self.run(self.x) if self.prediction is None else self.prediction
+
+    def run(self, x: Tensor) -> Tensor:
+        """x (B, 1, T) through the effect, at these controls."""
+        device = next(self.effect.parameters(), torch.zeros(())).device
+        controls = None if self.controls is None else self.controls.to(device).expand(len(x), -1)
+        return self.render(x.to(device), controls).cpu()
+
+
+def draw(name: str, subject: Subject, dark: bool = False) -> Figure | None:
+    """A figure by its name; None where the model has nothing to show in it, or there is no audio for it."""
+    return _DRAWERS[name](subject, dark)
+
+
+def _comparison(subject: Subject, dark: bool) -> Figure | None:
+    if subject.x is None or subject.y is None:
+        return None
+    return plots.plot_comparison(
+        subject.y[0], subject.predicted()[0], subject.sample_rate, subject.x[0], subject.title, dark
+    )
+
+
+def _response(subject: Subject, dark: bool) -> Figure:
+    found = measure_sweep(subject.run, subject.sample_rate)
+    title = f"Frequency response, by sweeps · {subject.title}"
+    return plots.plot_response(found.freqs_hz, found.levels_db, found.response, title, dark)
+
+
+def _distortion(subject: Subject, dark: bool) -> Figure:
+    found = measure_distortion(subject.run, subject.sample_rate)
+    parts = {"odd harmonics": found.odd, "even harmonics": found.even, "inharmonic (aliasing)": found.inharmonic}
+    ratio = 10 * np.log10(max(found.aliasing_to_signal, 1e-15))
+    title = f"Distortion, aliasing to signal {ratio:.0f} dB · {subject.title}"
+    return plots.plot_distortion(found.freqs_hz, parts, found.level_db, title, dark)
+
+
+def _curve(subject: Subject, dark: bool) -> Figure:
+    found = measure_loop(subject.run, subject.sample_rate)
+    return plots.plot_loop(found.x, found.y, found.frequency_hz, f"Transfer curve · {subject.title}", dark)
+
+
+def _gain(subject: Subject, dark: bool) -> Figure | None:
+    if subject.x is None:
+        return None
+    dry = subject.x[0, 0].cpu().numpy()
+    wets = {"target": subject.y, "prediction": subject.predicted()}
+    traces = {
+        name: gain_trace(dry, wet[0, 0].cpu().numpy(), subject.sample_rate)
+        for name, wet in wets.items()
+        if wet is not None
+    }
+    times = next(iter(traces.values())).times
+    gains = {name: trace.gain_db for name, trace in traces.items()}
+    return plots.plot_gain_trace(times, gains, dry, subject.sample_rate, f"Gain over time · {subject.title}", dark)
+
+
+@torch.no_grad()
+def _stages(subject: Subject, dark: bool) -> Figure | None:
+    views = list(stage_views(subject))
+    return plots.plot_stages(views, subject.sample_rate, f"Stages · {subject.title}", dark) if views else None
+
+
+_DRAWERS: dict[str, Callable[[Subject, bool], Any]] = {
+    "comparison": _comparison,
+    "response": _response,
+    "distortion": _distortion,
+    "curve": _curve,
+    "gain": _gain,
+    "stages": _stages,
+}
+
+
+@torch.no_grad()
+def stage_views(subject: Subject) -> Iterator[StageView]:
+    """What is to be seen of each stage of the effect, with the subject's audio, or a second of silence."""
+    device = next(subject.effect.parameters(), torch.zeros(())).device
+    heard = torch.zeros(1, 1, subject.sample_rate) if subject.x is None else subject.x
+    controls = None if subject.controls is None else subject.controls.to(device)
+    before = heard
+    for tap in subject.effect.taps(heard.to(device), controls):
+        response = tap.response(STAGE_FREQS.to(device))
+        reach = max(float(before.abs().max()), 1.0)
+        levels = torch.linspace(-reach, reach, CURVE_POINTS, device=device)
+        curve = None if response is not None else tap.curve(levels)
+        held = {name: value.values[0, 0].cpu().numpy() for name, value in tap.params.items()}
+        yield StageView(
+            name=tap.name,
+            kind=tap.kind,
+            audio=tap.audio[0, 0].cpu().numpy(),
+            params=held,
+            block_size=next((v.block_size for v in tap.params.values() if v.block_size is not None), None),
+            freqs_hz=STAGE_FREQS.numpy(),
+            response=None if response is None else response[0].cpu().numpy(),
+            levels=levels.cpu().numpy(),
+            # of a curve that moves, the one in the middle of the audio
+            curve=None if curve is None else curve[0, curve.shape[1] // 2].cpu().numpy(),
+        )
+        before = tap.audio

@@ -1,0 +1,95 @@
+"""A trained model from its run's folder or its checkpoint, without its data. Nothing of the files is executed."""
+
+from __future__ import annotations
+
+from argparse import ArgumentError
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jsonargparse import ArgumentParser
+
+import nablafx.conditioning
+import nablafx.controllers
+import nablafx.processors  # noqa: F401  short names in configs resolve among what is imported
+from nablafx.effects import Effect
+from nablafx.errors import UserError
+from nablafx.training.checkpoints import check_fits, read_checkpoint
+from nablafx.training.record import read_record
+from nablafx.training.runs import checkpoint, folder_of
+from nablafx.training.system import System
+
+
+class Loaded(NamedTuple):
+    """A trained model.
+
+    Attributes:
+        system: in evaluation mode, on the CPU.
+        control_names: of its device's knobs.
+        config: resolved, of the run.
+        folder: of the run.
+        checkpoint: the file of the weights.
+    """
+
+    system: System
+    control_names: tuple[str, ...]
+    config: dict[str, Any]
+    folder: Path
+    checkpoint: Path
+
+
+def build(effect: Any, num_controls: int, sample_rate: int = 48_000) -> Effect:
+    """The effect that a config describes, for a device with so many controls."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Effect, "effect")
+    described: dict[str, Any] = {"class_path": effect} if isinstance(effect, str) else effect
+    # an effect takes what it needs of what the data say
+    wanted = parser.parse_object({"effect": described}).effect.init_args
+    facts = {"num_controls": num_controls, "sample_rate": sample_rate}
+    values = {**described.get("init_args", {}), **{name: value for name, value in facts.items() if name in wanted}}
+    return parser.instantiate(parser.parse_object({"effect": {**described, "init_args": values}})).effect
+
+
+def load(place: str | Path, which: str = "best") -> Loaded:
+    """The model of a run's folder (its `best` or `last` checkpoint), or of a checkpoint file in one.
+
+    Raises:
+        UserError: there is none, its config is missing or of another version, or the weights do not fit it.
+    """
+    path = Path(place)
+    if not path.exists():
+        raise UserError(f"there is no run and no checkpoint {path}; give a folder such as logs/…/version_0")
+    folder, weights = (path, checkpoint(path, which)) if path.is_dir() else (folder_of(path), path)
+    config = _config(folder)
+    record = read_record(folder)
+    # runs of before had no names in their records
+    names = tuple(record["controls"]) if "controls" in record else _names_of(config)
+    rate = int(record.get("sample_rate") or (config.get("data") or {}).get("sample_rate") or 48_000)
+    try:
+        system = System(build(config["model"]["effect"], len(names), rate), sample_rate=rate)
+    except (ArgumentError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / 'config.yaml'} describes no effect of this version: {error}") from error
+    content = read_checkpoint(weights)
+    state = {
+        key.removeprefix("effect."): value for key, value in content["state_dict"].items() if key.startswith("effect.")
+    }
+    check_fits({"state_dict": state}, system.effect, weights)
+    system.effect.load_state_dict(state)
+    return Loaded(system.eval(), names, config, folder, weights)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); a run has its config there") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise UserError(f"{path} has no section model; a run has its resolved config there")
+    return content
+
+
+def _names_of(config: dict[str, Any]) -> tuple[str, ...]:
+    """The knobs of runs that did not write them down: letters as they are, else numbers."""
+    controls = (config.get("data") or {}).get("controls")
+    return tuple(map(str, controls)) if isinstance(controls, list) else ()

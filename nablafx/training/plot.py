@@ -1,0 +1,168 @@
+"""nablafx plot: the figures of a trained model, from its run or checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from nablafx.data import Batch, PairedAudioDataModule
+from nablafx.data.errors import DataError
+from nablafx.errors import UserError
+from nablafx.plots import plot_history
+from nablafx.training.figures import FIGURES, Subject, draw
+from nablafx.training.files import png_bytes, replacing
+from nablafx.training.load import Loaded, load
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HISTORY = "history"
+HALF = 0.5
+
+
+def run(words: list[str]) -> None:
+    """Run `nablafx plot WORDS`.
+
+    Raises:
+        UserError: what the user can mend.
+    """
+    arguments = _parser().parse_args(words)
+    names = _names(arguments.figures)
+    loaded = load(arguments.run, arguments.checkpoint)
+    subject = _subject(loaded, arguments.controls, arguments.seconds)
+    folder = Path(arguments.output) if arguments.output else loaded.folder / "plots"
+    for name, figure in _figures(names, subject, loaded, arguments.dark):
+        if figure is None:
+            print(f"No {name}: {_why_not(name, subject)}")
+            continue
+        path = folder / f"{name}.png"
+        try:
+            with replacing(path) as temporary:
+                temporary.write_bytes(png_bytes(figure))
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error}; name another folder with --output") from error
+        print(f"Written {path}", flush=True)
+
+
+def _figures(names: list[str], subject: Subject, loaded: Loaded, dark: bool) -> Iterator[tuple[str, Figure | None]]:
+    for name in names:
+        if name == HISTORY:
+            history = read_history(loaded.folder / "history.csv")
+            has_loss = any(key.endswith("/total") for key in history)
+            yield name, plot_history(history, f"Training · {subject.title}", dark) if has_loss else None
+        else:
+            yield name, draw(name, subject, dark)
+
+
+def read_history(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of every filled cell of a history.csv, by column; nothing where there is none."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    if not path.is_file():
+        return found
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            step = row.pop("step", None)
+            for key, cell in row.items():
+                if step and cell:
+                    value = float(cell)
+                    if math.isfinite(value):
+                        found.setdefault(key, []).append((int(step), value))
+    return found
+
+
+def _names(given: str | None) -> list[str]:
+    known = [*FIGURES, HISTORY]
+    names = [name.strip() for name in given.split(",") if name.strip()] if given else known
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise UserError(
+                f"there is no figure {name}; {f'did you mean {near[0]}? ' if near else ''}there are {', '.join(known)}"
+            )
+    return names
+
+
+def _subject(loaded: Loaded, given: str | None, seconds: float) -> Subject:
+    """The model at these knobs, with held-out audio of its data where those are here."""
+    excerpt = _excerpt(loaded, seconds)
+    controls = None if excerpt is None or excerpt.controls is None else excerpt.controls[:1]
+    x, y = (None, None) if excerpt is None else (excerpt.x[:1], excerpt.y[:1] if excerpt.y is not None else None)
+    if given is not None or (loaded.control_names and controls is None):
+        # the wet audio is of another setting of the knobs
+        controls, y = controls_of(given or "", loaded.control_names), None
+    knobs = (
+        ""
+        if controls is None
+        else ", "
+        + " ".join(
+            f"{name} {value:.2f}" for name, value in zip(loaded.control_names, controls[0].tolist(), strict=True)
+        )
+    )
+    system = loaded.system
+    return Subject(system.effect, system.render, system.sample_rate, x, y, controls, f"{loaded.folder}{knobs}")
+
+
+def _excerpt(loaded: Loaded, seconds: float) -> Batch | None:
+    section = loaded.config.get("data")
+    if not isinstance(section, dict):
+        return None
+    try:
+        return PairedAudioDataModule(**section).excerpt(seconds)
+    except (DataError, TypeError) as error:
+        print(f"Without audio, for the data of the run are not here: {str(error).splitlines()[0]}")
+        return None
+
+
+def controls_of(given: str, names: tuple[str, ...]) -> torch.Tensor | None:
+    """'D=0.3,T=1' -> (1, P) in [0, 1]; what is not said stands at 0.5. None for a device without knobs.
+
+    Raises:
+        UserError: an unknown knob, or a value that is none.
+    """
+    values = dict.fromkeys(names, HALF)
+    for part in filter(None, (part.strip() for part in given.split(","))):
+        name, _, text = part.partition("=")
+        if name not in values:
+            raise UserError(
+                f"there is no knob {name!r}; the model has {', '.join(names) or 'none'} (--controls D=0.5,T=1)"
+            )
+        try:
+            values[name] = float(text)
+        except ValueError:
+            values[name] = math.nan
+        if not 0 <= values[name] <= 1:
+            raise UserError(f"the knob {name} is {text!r}; it needs a number from 0 to 1")
+    return torch.tensor([list(values.values())]) if names else None
+
+
+def _why_not(name: str, subject: Subject) -> str:
+    if name == "stages":
+        return "a network has no stages"
+    if name == HISTORY:
+        return "there is no history.csv with losses beside the checkpoint"
+    return "it needs dry audio" if subject.x is None else "it needs wet audio at this setting of the knobs"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nablafx plot", description="Draw what a trained model does: PNG files in RUN/plots, or where you say."
+    )
+    parser.add_argument("run", help="folder of a run, or a checkpoint in one")
+    parser.add_argument(
+        "--figures", metavar="LIST", help=f"with commas between (default: {','.join([*FIGURES, HISTORY])})"
+    )
+    parser.add_argument("--output", metavar="DIR", help="default: plots in the run's folder")
+    parser.add_argument("--controls", metavar="D=0.5,T=1", help="knobs; default: those of the audio shown")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of held-out audio (default: %(default)s)")
+    parser.add_argument(
+        "--checkpoint", choices=["best", "last"], default="best", help="of a run (default: %(default)s)"
+    )
+    parser.add_argument("--dark", action="store_true", help="light on dark")
+    return parser
