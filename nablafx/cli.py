@@ -38,7 +38,13 @@ def _pretrain(_name: str, words: list[str]) -> None:
 
 
 def _compare(_name: str, words: list[str]) -> None:
-    from nablafx.report.command import run
+    from nablafx.report.compare_command import run
+
+    run(words)
+
+
+def _report(_name: str, words: list[str]) -> None:
+    from nablafx.report.report_command import run
 
     run(words)
 
@@ -68,6 +74,7 @@ COMMANDS = {
     "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
     "plot": Command("figures of a trained model: response, distortion, stages, training curves", _plot),
     "compare": Command("finished runs side by side: mean, spread, ranks", _compare),
+    "report": Command("one page about finished runs: players, a blind test, figures; or a listening test", _report),
     "configs": Command("list the shipped configs, or copy them", _configs),
     "demo-data": Command("lay out the recordings of the demo configs", _demo_data),
     "convert": Command("a config or checkpoint of the published framework, as one of this", _convert),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -165,6 +165,13 @@ class PairedAudioDataModule(LightningDataModule):
         chosen = [pairs[index] for index in evenly(len(pairs), min(len(pairs), _EXCERPT_ITEMS))]
         length = min(max(round(seconds * self.sample_rate), 1), stop - start)
         return collate([self._clip(pair, start, length) for pair in chosen], FileStore(), 0)
+
+    def test_files(self, count: int) -> Iterator[Batch]:
+        """Up to `count` whole test files to listen to, evenly chosen, one at a time; the same on every call."""
+        self.setup("test")
+        pairs = self._pairs["test"]
+        for index in evenly(len(pairs), min(len(pairs), count)):
+            yield collate([self._whole(pairs[index])], FileStore(), 0)
 
     def _prepare(self, part: str, find: Callable[[Report], list[Pair]]) -> list[Pair]:
         """Pair, check and, where needed, resample the files of a part, unless that is done already."""

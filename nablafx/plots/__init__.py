@@ -2,7 +2,7 @@
 
 from nablafx.plots.characteristics import plot_distortion, plot_gain_trace, plot_loop, plot_response
 from nablafx.plots.comparison import plot_comparison
-from nablafx.plots.history import plot_history
+from nablafx.plots.history import plot_histories, plot_history
 from nablafx.plots.ranking import plot_ranking
 from nablafx.plots.stages import StageView, plot_stages
 
@@ -11,6 +11,7 @@ __all__ = [
     "plot_comparison",
     "plot_distortion",
     "plot_gain_trace",
+    "plot_histories",
     "plot_history",
     "plot_loop",
     "plot_ranking",

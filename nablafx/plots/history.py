@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nablafx.plots.style import label, legend, panel, theme_of
+from nablafx.plots.style import Theme, label, legend, panel, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,3 +58,42 @@ def plot_history(history: Mapping[str, Series], title: str = "Training", dark: b
         if any(len(points) for points in series.values()):
             legend(axes, theme)
     return figure
+
+
+def plot_histories(
+    histories: Mapping[str, Mapping[str, Series]], title: str = "Training", dark: bool = False
+) -> Figure:
+    """Validation loss, and ESR of validation, of several runs over the optimizer step; as in `plot_history`, by run.
+
+    Raises ValueError where no run has a loss.
+    """
+    from matplotlib.figure import Figure
+
+    shown = {"Validation loss": "loss/val/total", "ESR of validation": "metrics/val/esr"}
+    if not any(history.get("loss/val/total") for history in histories.values()):
+        raise ValueError("plot_histories: no run has loss/val/total; a run logs it as it trains")
+    theme = theme_of(dark)
+    figure = Figure(figsize=(10.0, 7.0), dpi=100, facecolor=theme.ground)
+    figure.suptitle(title, color=theme.ink, fontsize=13, y=0.985)
+    # the names are below, one a line: a row above a panel has no room for many
+    below = 0.1 + 0.032 * len(histories)
+    grid = figure.add_gridspec(2, 1, left=0.09, right=0.98, top=0.9, bottom=below, hspace=0.4)
+    for number, (heading, column) in enumerate(shown.items()):
+        axes = panel(figure, grid[number], theme)
+        for (name, history), (line, colour) in zip(histories.items(), _pens(theme, len(histories)), strict=True):
+            points = history.get(column, ())
+            steps, values = zip(*points, strict=True) if points else ((), ())
+            axes.plot(steps, values, line, color=colour, lw=1.5, label=name)
+        drawn = [v for history in histories.values() for _, v in history.get(column, ()) if v > 0]
+        if drawn and max(drawn) > WIDE * min(drawn):
+            axes.set_yscale("log")
+        axes.grid(True, color=theme.faint, lw=0.5, alpha=0.6)
+        label(axes, theme, heading, "optimizer step" if number else "")
+    figure.legend(*axes.get_legend_handles_labels(), loc="lower left", frameon=False, labelcolor=theme.ink, fontsize=10)
+    return figure
+
+
+def _pens(theme: Theme, count: int) -> list[tuple[str, str]]:
+    """So many line styles with colours, no two alike as far as twelve."""
+    colours, lines = (theme.target, theme.prediction, theme.ink), ("-", "--", ":", "-.")
+    return [(lines[n // len(colours) % len(lines)], colours[n % len(colours)]) for n in range(count)]

@@ -85,6 +85,17 @@ def stem_of(name: str) -> str:
     return next((name.removesuffix(end) for end in UNITS if name.endswith(end)), name).replace("_", " ")
 
 
+def told_parameters(stage: StageView) -> list[str]:
+    """Each parameter with its unit; one that moves with its range, and those first."""
+    fixed = [told(name, float(values[0])) for name, values in stage.params.items() if len(values) == 1]
+    ranges = [
+        f"{told(name, float(np.min(values)))} … {told(name, float(np.max(values))).removeprefix(stem_of(name) + ' ')}"
+        for name, values in stage.params.items()
+        if len(values) > 1
+    ]
+    return [*ranges, *fixed]
+
+
 def _draw_function(axes: Axes, stage: StageView, theme: Theme) -> None:
     heading = f"{stage.name}: {stage.kind}"
     axes.grid(True, color=theme.faint, lw=0.5, alpha=0.6)
@@ -126,13 +137,7 @@ def _draw_audio(axes: Axes, stage: StageView, sample_rate: int, theme: Theme) ->
 
 def _tell(axes: Axes, stage: StageView, theme: Theme) -> None:
     axes.set_axis_off()
-    fixed = [told(name, float(values[0])) for name, values in stage.params.items() if len(values) == 1]
-    ranges = [
-        f"{told(name, float(np.min(values)))} … {told(name, float(np.max(values))).removeprefix(stem_of(name) + ' ')}"
-        for name, values in stage.params.items()
-        if len(values) > 1
-    ]
-    lines = [*ranges, *fixed]
+    lines = told_parameters(stage)
     if len(lines) > MOST_TOLD:
         lines = [*lines[: MOST_TOLD - 1], f"and {len(lines) - MOST_TOLD + 1} more"]
     text = "\n".join(lines) or "no parameters"

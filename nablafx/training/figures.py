@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FigureName = Literal["comparison", "response", "distortion", "curve", "gain", "stages"]
 FIGURES: tuple[FigureName, ...] = ("comparison", "response", "distortion", "curve", "gain", "stages")
+Painter = Callable[[bool], "Figure"]
+"""dark -> a new figure."""
 STAGE_FREQS = torch.from_numpy(np.geomspace(20.0, 20_000.0, 240))
 CURVE_POINTS = 201
 
@@ -58,37 +60,43 @@ class Subject(NamedTuple):
 
 def draw(name: str, subject: Subject, dark: bool = False) -> Figure | None:
     """A figure by its name; None where the model has nothing to show in it, or there is no audio for it."""
-    return _DRAWERS[name](subject, dark)
+    paint = measured(name, subject)
+    return None if paint is None else paint(dark)
 
 
-def _comparison(subject: Subject, dark: bool) -> Figure | None:
+def measured(name: str, subject: Subject) -> Painter | None:
+    """What draws a figure, light or dark, from what was measured once; None as in `draw`."""
+    return _MEASURES[name](subject)
+
+
+def _comparison(subject: Subject) -> Painter | None:
     if subject.x is None or subject.y is None:
         return None
-    return plots.plot_comparison(
-        subject.y[0], subject.predicted()[0], subject.sample_rate, subject.x[0], subject.title, dark
-    )
+    x, y, prediction = subject.x[0], subject.y[0], subject.predicted()[0]
+    return lambda dark: plots.plot_comparison(y, prediction, subject.sample_rate, x, subject.title, dark)
 
 
-def _response(subject: Subject, dark: bool) -> Figure:
+def _response(subject: Subject) -> Painter:
     found = measure_sweep(subject.run, subject.sample_rate)
     title = f"Frequency response, by sweeps · {subject.title}"
-    return plots.plot_response(found.freqs_hz, found.levels_db, found.response, title, dark)
+    return lambda dark: plots.plot_response(found.freqs_hz, found.levels_db, found.response, title, dark)
 
 
-def _distortion(subject: Subject, dark: bool) -> Figure:
+def _distortion(subject: Subject) -> Painter:
     found = measure_distortion(subject.run, subject.sample_rate)
     parts = {"odd harmonics": found.odd, "even harmonics": found.even, "inharmonic (aliasing)": found.inharmonic}
     ratio = 10 * np.log10(max(found.aliasing_to_signal, 1e-15))
     title = f"Distortion, aliasing to signal {ratio:.0f} dB · {subject.title}"
-    return plots.plot_distortion(found.freqs_hz, parts, found.level_db, title, dark)
+    return lambda dark: plots.plot_distortion(found.freqs_hz, parts, found.level_db, title, dark)
 
 
-def _curve(subject: Subject, dark: bool) -> Figure:
+def _curve(subject: Subject) -> Painter:
     found = measure_loop(subject.run, subject.sample_rate)
-    return plots.plot_loop(found.x, found.y, found.frequency_hz, f"Transfer curve · {subject.title}", dark)
+    title = f"Transfer curve · {subject.title}"
+    return lambda dark: plots.plot_loop(found.x, found.y, found.frequency_hz, title, dark)
 
 
-def _gain(subject: Subject, dark: bool) -> Figure | None:
+def _gain(subject: Subject) -> Painter | None:
     if subject.x is None:
         return None
     dry = subject.x[0, 0].cpu().numpy()
@@ -100,16 +108,17 @@ def _gain(subject: Subject, dark: bool) -> Figure | None:
     }
     times = next(iter(traces.values())).times
     gains = {name: trace.gain_db for name, trace in traces.items()}
-    return plots.plot_gain_trace(times, gains, dry, subject.sample_rate, f"Gain over time · {subject.title}", dark)
+    title = f"Gain over time · {subject.title}"
+    return lambda dark: plots.plot_gain_trace(times, gains, dry, subject.sample_rate, title, dark)
 
 
-@torch.no_grad()
-def _stages(subject: Subject, dark: bool) -> Figure | None:
+def _stages(subject: Subject) -> Painter | None:
     views = list(stage_views(subject))
-    return plots.plot_stages(views, subject.sample_rate, f"Stages · {subject.title}", dark) if views else None
+    title = f"Stages · {subject.title}"
+    return (lambda dark: plots.plot_stages(views, subject.sample_rate, title, dark)) if views else None
 
 
-_DRAWERS: dict[str, Callable[[Subject, bool], Any]] = {
+_MEASURES: dict[str, Callable[[Subject], Painter | None]] = {
     "comparison": _comparison,
     "response": _response,
     "distortion": _distortion,

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 import nablafx.conditioning
 import nablafx.controllers
 import nablafx.processors  # noqa: F401  short names in configs resolve among what is imported
+from nablafx.data import PairedAudioDataModule
 from nablafx.effects import Effect
 from nablafx.errors import UserError
 from nablafx.training.checkpoints import check_fits, read_checkpoint
@@ -36,6 +37,13 @@ class Loaded(NamedTuple):
     config: dict[str, Any]
     folder: Path
     checkpoint: Path
+
+    def data(self) -> PairedAudioDataModule | None:
+        """The data of its run, read file by file; None for a config without."""
+        section = self.config.get("data")
+        if not isinstance(section, dict):
+            return None
+        return PairedAudioDataModule(**{**section, "preload": False, "cache_on_device": False})
 
 
 def build(effect: Any, num_controls: int, sample_rate: int = 48_000) -> Effect:

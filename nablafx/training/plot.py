@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from nablafx.data import Batch, PairedAudioDataModule
-from nablafx.data.errors import DataError
 from nablafx.errors import UserError
 from nablafx.plots import plot_history
 from nablafx.training.figures import FIGURES, Subject, draw
 from nablafx.training.files import png_bytes, replacing
+from nablafx.training.listening import excerpts
 from nablafx.training.load import Loaded, load
 
 if TYPE_CHECKING:
@@ -90,34 +89,26 @@ def _names(given: str | None) -> list[str]:
 
 
 def _subject(loaded: Loaded, given: str | None, seconds: float) -> Subject:
-    """The model at these knobs, with held-out audio of its data where those are here."""
-    excerpt = _excerpt(loaded, seconds)
-    controls = None if excerpt is None or excerpt.controls is None else excerpt.controls[:1]
-    x, y = (None, None) if excerpt is None else (excerpt.x[:1], excerpt.y[:1] if excerpt.y is not None else None)
+    """The model at these knobs, with audio that it has not heard, where its data are here."""
+    x, y, controls, prediction = None, None, None, None
+    try:
+        for excerpt in excerpts(loaded, seconds, 1):
+            x, y, controls, prediction = excerpt.x, excerpt.y, excerpt.controls, excerpt.prediction
+    except UserError as error:
+        print(f"Without audio: {error}")
     if given is not None or (loaded.control_names and controls is None):
         # the wet audio is of another setting of the knobs
-        controls, y = controls_of(given or "", loaded.control_names), None
-    knobs = (
-        ""
-        if controls is None
-        else ", "
-        + " ".join(
-            f"{name} {value:.2f}" for name, value in zip(loaded.control_names, controls[0].tolist(), strict=True)
-        )
-    )
+        controls, y, prediction = controls_of(given or "", loaded.control_names), None, None
     system = loaded.system
-    return Subject(system.effect, system.render, system.sample_rate, x, y, controls, f"{loaded.folder}{knobs}")
+    title = f"{loaded.folder}{told_controls(loaded.control_names, controls)}"
+    return Subject(system.effect, system.render, system.sample_rate, x, y, controls, title, prediction)
 
 
-def _excerpt(loaded: Loaded, seconds: float) -> Batch | None:
-    section = loaded.config.get("data")
-    if not isinstance(section, dict):
-        return None
-    try:
-        return PairedAudioDataModule(**section).excerpt(seconds)
-    except (DataError, TypeError) as error:
-        print(f"Without audio, for the data of the run are not here: {str(error).splitlines()[0]}")
-        return None
+def told_controls(names: Sequence[str], controls: torch.Tensor | None) -> str:
+    """', D 0.30 T 0.50' of (1, P); nothing for a device without knobs."""
+    if controls is None:
+        return ""
+    return ", " + " ".join(f"{name} {value:.2f}" for name, value in zip(names, controls[0].tolist(), strict=True))
 
 
 def controls_of(given: str, names: tuple[str, ...]) -> torch.Tensor | None:
@@ -160,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", metavar="DIR", help="default: plots in the run's folder")
     parser.add_argument("--controls", metavar="D=0.5,T=1", help="knobs; default: those of the audio shown")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of held-out audio (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of test audio (default: %(default)s)")
     parser.add_argument(
         "--checkpoint", choices=["best", "last"], default="best", help="of a run (default: %(default)s)"
     )

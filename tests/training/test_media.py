@@ -124,7 +124,7 @@ def test_a_run_without_its_data_is_drawn_without_audio(chain, tmp_path):
     (copy / "config.yaml").write_text(text)
     told = nablafx("plot", copy, "--figures", "response,gain,history,stages")
     assert told.status == 0, told.err
-    assert "Without audio, for the data of the run are not here" in told.out
+    assert "Without audio: the data of" in told.out
     assert "No gain: it needs dry audio" in told.out
     assert "No history: there is no history.csv" in told.out
     assert {path.stem for path in (copy / "plots").iterdir()} == {"response", "stages"}

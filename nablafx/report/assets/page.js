@@ -1,0 +1,331 @@
+"use strict";
+(() => {
+const FADE_S = 0.004; // time constant of a switch: too short to hear as a fade, too long to click
+const LEAD_S = 0.03; // until all tracks are ready to begin together
+const REFERENCE = 1; // the target's place among the tracks
+
+/** Tracks of one length that run together, one of them heard: a switch keeps the position and leaves no gap. */
+class Deck {
+  constructor(context, buffers, gains) {
+    this.context = context;
+    this.buffers = buffers;
+    this.gains = gains; // linear, one a track
+    this.chosen = 0;
+    this.loop = true;
+    this.offset = 0;
+    this.sources = [];
+    this.onend = () => {};
+    this.levels = buffers.map(() => {
+      const level = context.createGain();
+      level.gain.value = 0;
+      level.connect(context.destination);
+      return level;
+    });
+  }
+  get playing() { return this.sources.length > 0; }
+  get seconds() { return this.buffers[0].duration; }
+  get position() {
+    if (!this.playing) return this.offset;
+    const passed = Math.max(this.context.currentTime - this.begun, 0) + this.offset;
+    return this.loop ? passed % this.seconds : Math.min(passed, this.seconds);
+  }
+  play(offset = this.offset) {
+    this.stop();
+    this.offset = offset % this.seconds;
+    this.begun = this.context.currentTime + LEAD_S;
+    this.sources = this.buffers.map((buffer, track) => {
+      const source = this.context.createBufferSource();
+      source.buffer = buffer;
+      source.loop = this.loop;
+      source.connect(this.levels[track]);
+      source.start(this.begun, this.offset);
+      return source;
+    });
+    this.sources[0].onended = () => { this.sources = []; this.offset = 0; this.onend(); };
+    this.levels.forEach((level, track) => {
+      level.gain.cancelScheduledValues(0);
+      level.gain.setValueAtTime(this.wanted(track), this.context.currentTime);
+    });
+  }
+  stop() {
+    this.offset = this.position;
+    for (const source of this.sources) { source.onended = null; source.stop(); source.disconnect(); }
+    this.sources = [];
+  }
+  seek(offset) { if (this.playing) this.play(offset); else this.offset = offset; }
+  setLoop(loop) {
+    const position = this.position;
+    this.loop = loop;
+    if (this.playing) this.play(position); else this.offset = position;
+  }
+  select(track) { this.chosen = track; this.fade(); }
+  setGains(gains) { this.gains = gains; this.fade(); }
+  wanted(track) { return track === this.chosen ? this.gains[track] : 0; }
+  fade() {
+    const now = this.context.currentTime;
+    this.levels.forEach((level, track) => {
+      level.gain.cancelScheduledValues(now);
+      level.gain.setTargetAtTime(this.wanted(track), now, FADE_S);
+    });
+  }
+}
+
+const contexts = new Map();
+function contextOf(rate) {
+  // at the rate of the audio, so that decoding does not resample it
+  if (!contexts.has(rate)) contexts.set(rate, new AudioContext({ sampleRate: rate }));
+  return contexts.get(rate);
+}
+
+function decode(context, base64) {
+  return context.decodeAudioData(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
+}
+
+function difference(context, target, prediction) {
+  const buffer = context.createBuffer(1, target.length, target.sampleRate);
+  const [a, b, out] = [target, prediction, buffer].map((part) => part.getChannelData(0));
+  for (let n = 0; n < out.length; n++) out[n] = a[n] - b[n];
+  return buffer;
+}
+
+const linear = (decibels) => 10 ** (decibels / 20);
+const match = document.getElementById("match");
+
+/** One stretch of audio with its tracks; decoded when it is first wanted. */
+class Player {
+  constructor(root) {
+    this.root = root;
+    this.play = root.querySelector(".play");
+    this.slider = root.querySelector(".position");
+    this.time = root.querySelector(".time");
+    this.status = root.querySelector(".status");
+    this.canvas = root.querySelector("canvas");
+    this.addDifference();
+    this.radios = [...root.querySelectorAll(".tracks input")];
+    this.listen();
+    this.draw();
+  }
+  addDifference() {
+    const fieldset = this.root.querySelector(".tracks");
+    const first = [...fieldset.querySelectorAll("input")].find((radio) => radio.dataset.kind === "prediction");
+    if (!first) return;
+    const label = first.closest("label").cloneNode(true);
+    const radio = label.querySelector("input");
+    Object.assign(radio.dataset, { kind: "difference", gain: "0", peaks: "", of: first.value });
+    radio.value = fieldset.querySelectorAll("input").length;
+    label.replaceChildren(radio, " Difference ", Object.assign(document.createElement("small"), { textContent: "as it is" }));
+    fieldset.append(label);
+  }
+  get names() { return this.radios.map((radio) => radio.closest("label").childNodes[radio.dataset.kind === "difference" ? 1 : 2].textContent.trim()); }
+  get chosen() { return this.radios.findIndex((radio) => radio.checked); }
+  get gains() { return this.radios.map((radio) => (match.checked ? linear(Number(radio.dataset.gain)) : 1)); }
+  get position() { return this.deck ? this.deck.position : Number(this.slider.value); }
+  listen() {
+    this.play.addEventListener("click", () => this.toggle());
+    this.slider.addEventListener("input", () => this.seek(Number(this.slider.value)));
+    this.root.querySelector(".loop").addEventListener("change", (event) => this.deck && this.deck.setLoop(event.target.checked));
+    this.canvas.addEventListener("click", (event) => this.seek((event.offsetX / this.canvas.clientWidth) * this.slider.max));
+    for (const radio of this.radios) radio.addEventListener("change", () => this.choose());
+    match.addEventListener("change", () => this.deck && this.deck.setGains(this.gains));
+    this.root.addEventListener("keydown", (event) => this.key(event));
+  }
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const radio = this.radios[Number(event.key) - 1];
+    if (radio) {
+      radio.checked = true;
+      radio.focus();
+      this.choose();
+    } else if (event.key === " " && !event.target.matches("button, [type=checkbox]")) {
+      event.preventDefault();
+      this.toggle();
+    }
+  }
+  /** The tracks as buffers, the difference last. */
+  load() {
+    this.loading ??= (async () => {
+      this.status.textContent = "Reading the audio";
+      const context = contextOf(Number(this.root.dataset.rate));
+      const texts = [...this.root.querySelectorAll(".audio")].map((part) => part.textContent);
+      const buffers = await Promise.all(texts.map((text) => decode(context, text)));
+      for (const radio of this.radios.slice(texts.length)) buffers.push(difference(context, buffers[REFERENCE], buffers[radio.dataset.of]));
+      this.status.textContent = "";
+      return buffers;
+    })();
+    return this.loading;
+  }
+  async toggle() {
+    if (this.deck?.playing) { this.pause(); return; }
+    try {
+      const buffers = await this.load();
+      const context = contextOf(Number(this.root.dataset.rate));
+      await context.resume();
+      for (const other of players) if (other !== this) other.pause();
+      abx.pause();
+      if (!this.deck) {
+        this.deck = new Deck(context, buffers, this.gains);
+        this.deck.onend = () => this.show();
+        this.deck.loop = this.root.querySelector(".loop").checked;
+        this.deck.offset = Number(this.slider.value);
+      }
+      this.deck.chosen = this.chosen;
+      this.deck.play();
+      this.show();
+      this.follow();
+    } catch (error) {
+      this.status.textContent = `This browser cannot play it: ${error.message}`;
+    }
+  }
+  pause() {
+    if (!this.deck?.playing) return;
+    this.deck.stop();
+    this.show();
+  }
+  choose() {
+    if (this.deck) this.deck.select(this.chosen);
+    this.draw();
+  }
+  seek(offset) {
+    if (this.deck) this.deck.seek(offset);
+    this.slider.value = offset;
+    this.show();
+  }
+  follow() {
+    this.show();
+    if (this.deck.playing) requestAnimationFrame(() => this.follow());
+  }
+  show() {
+    this.play.textContent = this.deck?.playing ? "Pause" : "Play";
+    if (document.activeElement !== this.slider || this.deck?.playing) this.slider.value = this.position;
+    this.time.textContent = `${this.position.toFixed(1)} s`;
+    this.slider.setAttribute("aria-valuetext", `${this.position.toFixed(1)} of ${Number(this.slider.max).toFixed(1)} seconds`);
+    this.draw();
+  }
+  draw() {
+    const { width, height } = this.canvas;
+    const pen = this.canvas.getContext("2d");
+    const style = getComputedStyle(document.documentElement);
+    const heights = (this.radios[this.chosen].dataset.peaks || "").split(" ").filter(Boolean).map(Number);
+    pen.clearRect(0, 0, width, height);
+    pen.fillStyle = style.getPropertyValue("--accent");
+    const step = width / Math.max(heights.length, 1);
+    heights.forEach((peak, n) => {
+      const tall = Math.max((Math.min(peak, 100) / 100) * height, 1);
+      pen.fillRect(n * step, (height - tall) / 2, Math.max(step - 0.5, 1), tall);
+    });
+    pen.fillStyle = style.getPropertyValue("--mark");
+    pen.fillRect((this.position / this.slider.max) * width - 1, 0, 3, height);
+  }
+}
+
+/** X is A or B by chance; the score, and how likely guessing is to reach it. */
+class BlindTest {
+  constructor() {
+    const find = (id) => document.getElementById(`abx-${id}`);
+    Object.assign(this, { scene: find("scene"), a: find("a"), b: find("b"), trials: find("trials"), begin: find("begin") });
+    Object.assign(this, { area: find("run"), setup: find("setup"), status: find("status"), answers: [] });
+    this.play = this.area.querySelector(".play");
+    this.radios = [...this.area.querySelectorAll("[type=radio]")];
+    this.scene.addEventListener("change", () => this.list());
+    this.begin.addEventListener("click", () => this.start());
+    this.play.addEventListener("click", () => this.toggle());
+    find("is-a").addEventListener("click", () => this.answer(0));
+    find("is-b").addEventListener("click", () => this.answer(1));
+    find("end").addEventListener("click", () => this.end());
+    for (const radio of this.radios) radio.addEventListener("change", () => this.deck?.select(Number(radio.value)));
+    this.list();
+  }
+  get player() { return players[Number(this.scene.value)]; }
+  list() {
+    for (const [select, preferred] of [[this.a, "target"], [this.b, "prediction"]]) {
+      const kinds = this.player.radios.map((radio) => radio.dataset.kind);
+      select.replaceChildren(...this.player.names.map((name, n) => new Option(name, n)).filter((_, n) => kinds[n] !== "difference"));
+      select.value = Math.max(kinds.indexOf(preferred), 0);
+    }
+  }
+  async start() {
+    if (this.a.value === this.b.value) { this.status.textContent = "A and B are the same track; choose two."; return; }
+    this.wanted = Math.min(Math.max(Math.round(Number(this.trials.value)) || 1, 1), 100);
+    this.answers = [];
+    this.area.hidden = false;
+    for (const part of this.setup.querySelectorAll("select, input, button")) part.disabled = true;
+    await this.trial();
+    this.play.focus();
+  }
+  async trial() {
+    this.pause();
+    const [a, b] = [Number(this.a.value), Number(this.b.value)];
+    this.x = crypto.getRandomValues(new Uint8Array(1))[0] & 1;
+    const order = [a, b, this.x ? b : a];
+    const buffers = await this.player.load();
+    const gains = order.map((track) => linear(Number(this.player.radios[track].dataset.gain)));
+    this.deck = new Deck(contextOf(Number(this.player.root.dataset.rate)), order.map((track) => buffers[track]), gains);
+    this.radios[0].checked = true;
+    this.status.textContent = `Trial ${this.answers.length + 1} of ${this.wanted}.`;
+  }
+  async toggle() {
+    if (this.deck.playing) { this.pause(); return; }
+    await this.deck.context.resume();
+    for (const player of players) player.pause();
+    this.deck.play();
+    this.play.textContent = "Pause";
+  }
+  pause() {
+    if (this.deck) this.deck.stop();
+    if (this.play) this.play.textContent = "Play";
+  }
+  async answer(said) {
+    this.answers.push({ x: this.x, said });
+    if (this.answers.length < this.wanted) await this.trial(); else this.end();
+  }
+  end() {
+    this.pause();
+    this.area.hidden = true;
+    for (const part of this.setup.querySelectorAll("select, input, button")) part.disabled = false;
+    const count = this.answers.length;
+    const right = this.answers.filter((answer) => answer.x === answer.said).length;
+    this.status.textContent = count
+      ? `${right} of ${count} right; guessing does as well with a probability of ${atLeast(right, count).toPrecision(2)}.`
+      : "No answers, no score.";
+    this.begin.focus();
+  }
+}
+
+/** P(at least `right` of `count` coins show heads). */
+function atLeast(right, count) {
+  let term = 0.5 ** count, sum = 0; // of exactly k heads, k from 0
+  for (let k = 0; k <= count; k++) {
+    if (k >= right) sum += term;
+    term *= (count - k) / (k + 1);
+  }
+  return Math.min(sum, 1);
+}
+
+function sortable(table) {
+  const heads = [...table.querySelectorAll("thead th")];
+  const valueOf = (row, column) => {
+    const cell = row.cells[column];
+    if (!("value" in cell.dataset)) return cell.textContent.trim();
+    return cell.dataset.value === "" ? null : Number(cell.dataset.value);
+  };
+  heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+    const rising = head.getAttribute("aria-sort") !== "ascending";
+    for (const other of heads) other.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", rising ? "ascending" : "descending");
+    const rows = [...table.tBodies[0].rows].sort((a, b) => {
+      const [left, right] = [valueOf(a, column), valueOf(b, column)];
+      if (left === null || right === null) return (left === null) - (right === null); // without a value: last
+      const order = typeof left === "number" ? left - right : left.localeCompare(right, undefined, { numeric: true });
+      return rising ? order : -order;
+    });
+    table.tBodies[0].append(...rows);
+  }));
+}
+
+for (const table of document.querySelectorAll("table.sortable")) sortable(table);
+const players = [...document.querySelectorAll(".player")].map((root) => new Player(root));
+const abx = players.length ? new BlindTest() : { pause() {} };
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => players.forEach((player) => player.draw()));
+// for tests and the curious
+window.nablafx = { players, abx, Deck, atLeast };
+})();

@@ -1,0 +1,88 @@
+"""Stretches of audio that a model has not heard, through that model: to listen to, and to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nablafx.data import Batch, PairedAudioDataModule
+from nablafx.data.errors import DataError
+from nablafx.errors import UserError
+from nablafx.training.load import Loaded
+
+HOP_S = 0.1  # between the places that the loudest stretch may begin at
+
+
+class Excerpt(NamedTuple):
+    """The loudest stretch of a file.
+
+    Attributes:
+        name: of the wet file.
+        start: where in the file it begins, in samples.
+        x, y, prediction: dry, wet and what the model makes of the file from its beginning on, (1, 1, T) each.
+        controls: (1, P), or None.
+    """
+
+    name: str
+    start: int
+    x: Tensor
+    y: Tensor
+    prediction: Tensor
+    controls: Tensor | None
+
+
+def excerpts(loaded: Loaded, seconds: float, count: int) -> Iterator[Excerpt]:
+    """Of up to `count` test files, evenly chosen, the loudest `seconds` of the wet audio; without test files, of
+    validation.
+
+    Raises:
+        UserError: the data are not here, or not as they were.
+    """
+    system = loaded.system
+    for batch in _batches(loaded, seconds, count):
+        assert batch.y is not None  # test files have both sides
+        length = max(round(seconds * system.sample_rate), 1)
+        start = loudest(batch.y[0, 0], length, round(HOP_S * system.sample_rate))
+        stretch = slice(start, start + length)
+        # only what is heard, but from the beginning: the model has a memory
+        prediction = system.render(batch.x[..., : stretch.stop], batch.controls)
+        x, y, prediction = (audio[..., stretch] for audio in (batch.x, batch.y, prediction))
+        yield Excerpt(batch.names[0], start, x, y, prediction, batch.controls)
+
+
+def loudest(y: Tensor, length: int, hop: int) -> int:
+    """Where the `length` samples of y (T,) with the most energy begin, at multiples of `hop`."""
+    if len(y) <= length:
+        return 0
+    energy = torch.cat([torch.zeros(1, dtype=torch.float64), y.double().square().cumsum(0)])
+    starts = torch.arange(0, len(y) - length + 1, hop)
+    return int(starts[(energy[starts + length] - energy[starts]).argmax()])
+
+
+def _batches(loaded: Loaded, seconds: float, count: int) -> Iterator[Batch]:
+    try:
+        data = loaded.data()
+        if data is None:
+            raise UserError(f"{loaded.folder / 'config.yaml'} has no section data: its audio is not known")
+        yield from _held_out(data, seconds, count)
+    except (DataError, TypeError) as error:
+        raise UserError(f"the data of {loaded.folder} are not here: {str(error).splitlines()[0]}") from error
+
+
+def _held_out(data: PairedAudioDataModule, seconds: float, count: int) -> Iterator[Batch]:
+    try:
+        files = data.test_files(count)
+        first = next(files)
+    except (DataError, StopIteration):
+        yield _first(data.excerpt(seconds))
+        return
+    yield first
+    yield from files
+
+
+def _first(batch: Batch) -> Batch:
+    y, controls = (None if part is None else part[:1] for part in (batch.y, batch.controls))
+    return Batch(batch.x[:1], y, controls, batch.names[:1], 0)
