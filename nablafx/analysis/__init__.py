@@ -1,6 +1,7 @@
-"""What an effect does, measured from outside: its response, its distortion, its curve, its gain over time."""
+"""What an effect does, measured from outside: response, distortion, curve, gain over time; and how loud audio is."""
 
 from nablafx.analysis.gain import GainTrace, gain_trace
+from nablafx.analysis.loudness import crest_factor_db, integrated_loudness
 from nablafx.analysis.sweep import SweepResponse, measure_sweep
 from nablafx.analysis.tones import Distortion, TransferLoop, measure_distortion, measure_loop
 
@@ -9,7 +10,9 @@ __all__ = [
     "GainTrace",
     "SweepResponse",
     "TransferLoop",
+    "crest_factor_db",
     "gain_trace",
+    "integrated_loudness",
     "measure_distortion",
     "measure_loop",
     "measure_sweep",

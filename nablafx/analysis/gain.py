@@ -18,8 +18,10 @@ class GainTrace(NamedTuple):
     gain_db: np.ndarray
 
 
-def gain_trace(x: np.ndarray, y: np.ndarray, sample_rate: int) -> GainTrace:
+def gain_trace(x: np.ndarray, y: np.ndarray, sample_rate: int, floor_db: float = -180.0) -> GainTrace:
     """20 log10 RMS(y) / RMS(x) in windows of dry x and wet y, (T,) each, without what is constant in a window.
+
+    Wet audio below `floor_db` of full scale is taken for that: silence has a gain, too.
 
     Raises:
         ValueError: their lengths differ, or are below one window.
@@ -31,5 +33,5 @@ def gain_trace(x: np.ndarray, y: np.ndarray, sample_rate: int) -> GainTrace:
     dry, wet = (signal[: count * size].reshape(count, size).std(axis=1, dtype=np.float64) for signal in (x, y))
     heard = dry > 10 ** (QUIETEST_DB / 20)
     gain = np.full(count, np.nan)
-    gain[heard] = 20 * np.log10(np.maximum(wet[heard], 1e-9) / dry[heard])
+    gain[heard] = 20 * np.log10(np.maximum(wet[heard], 10 ** (floor_db / 20)) / dry[heard])
     return GainTrace((np.arange(count) + 0.5) * size / sample_rate, gain)

@@ -3,7 +3,7 @@
 import csv
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +72,59 @@ def _write_table(path: Path, columns: list[str], rows: Mapping[str, Mapping[str,
 
 
 def _print_table(columns: list[str], rows: Mapping[str, Mapping[str, float]]) -> None:
+    """A row a file; a row a metric where a terminal is too narrow for that; and where for both, several of the first.
+
+    A log has no edge at which figures would have to be cut off.
+    """
     from rich.console import Console
+
+    console = Console()
+    cells = [[name, *(f"{row[key]:.4g}" if key in row else "" for key in columns)] for name, row in rows.items()]
+    by_file = [["file", *columns], *cells]
+    by_metric = [["metric", *rows], *_transposed(by_file)[1:]]
+    widest = console.width if console.is_terminal else _width(by_file)
+    console.width = max(console.width, widest)
+    if _width(by_file) > widest >= _width(by_metric):
+        console.print(_grid(by_metric, all_is_last_row=False))
+    else:
+        for part in _folded(by_file, widest):
+            console.print(_grid(part, all_is_last_row=True))
+
+
+def _width(cells: list[list[str]]) -> int:
+    """Of the table as it is printed, with a line and two spaces a column."""
+    return sum(max(map(len, column)) + 3 for column in zip(*cells, strict=True)) + 1
+
+
+def _folded(cells: list[list[str]], widest: int) -> Iterator[list[list[str]]]:
+    """Tables no wider than that, of some of the columns each; the first column is in all of them."""
+    names, *columns = (list(column) for column in zip(*cells, strict=True))
+    part = [names]
+    for column in columns:
+        if len(part) > 1 and _width(_transposed([*part, column])) > widest:
+            yield _transposed(part)
+            part = [names]
+        part.append(column)
+    yield _transposed(part)
+
+
+def _transposed(cells: list[list[str]]) -> list[list[str]]:
+    return [list(column) for column in zip(*cells, strict=True)]
+
+
+def _grid(cells: list[list[str]], all_is_last_row: bool) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
-    table.add_column("file", overflow="fold")
-    for key in columns:
-        table.add_column(key, justify="right", no_wrap=True)
-    for name, row in rows.items():
-        if name == "all":
-            table.add_section()
-        table.add_row(name, *(f"{row[key]:.4g}" if key in row else "" for key in columns))
-    console = Console()
-    if not console.is_terminal:  # a log has no edge at which figures would have to be cut off
-        console.width = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    console.print(table)
+    for number, name in enumerate(cells[0]):
+        table.add_column(escape(name), justify="right" if number else "left", overflow="fold", no_wrap=number > 0)
+    for row in cells[1:-1]:
+        table.add_row(*map(escape, row))
+    if all_is_last_row:
+        table.add_section()
+    table.add_row(*map(escape, cells[-1]))
+    return table
 
 
 class PredictionWriter(Callback):

@@ -19,7 +19,7 @@ from nablafx.training.losses import MultiResolutionSTFT
 
 
 def default_metrics() -> MetricCollection:
-    """What validation and test report.
+    """What validation and test report of pieces of audio; nablafx.training.perceptual has what needs whole files.
 
     No compute groups: torchmetrics would merge metrics whose sums agree after the first batch. To see that it
     reads them back from the accelerator, and after a perfect batch it takes MAE, MSE and log-cosh for one.
@@ -37,11 +37,8 @@ def default_metrics() -> MetricCollection:
     return MetricCollection(metrics, compute_groups=False)
 
 
-class SumsMetric(Metric):
-    """value = Σ numerator / Σ denominator over all updates; a subclass says what one batch adds.
-
-    update: prediction and target, both (B, 1, T); T may vary between updates. NaN before anything was heard.
-    """
+class Sums(Metric):
+    """value = Σ numerator / Σ denominator over all updates; NaN before anything was heard."""
 
     full_state_update = False
     sums: tuple[str, ...] = ("numerator", "denominator")
@@ -53,22 +50,32 @@ class SumsMetric(Metric):
         for name in self.sums:
             self.add_state(name, default=torch.zeros(()), dist_reduce_fx="sum")
 
+    def add(self, *terms: Tensor | float) -> None:
+        """Add to each of `sums`."""
+        for name, term in zip(self.sums, terms, strict=True):
+            setattr(self, name, getattr(self, name) + term)
+
+    def compute(self) -> Tensor:
+        return self.numerator / self.denominator
+
+
+class SumsMetric(Sums):
+    """Of pieces of audio; a subclass says what one batch adds.
+
+    update: prediction and target, both (B, 1, T); T may vary between updates.
+    """
+
     def update(self, prediction: Tensor, target: Tensor) -> None:
         if prediction.shape != target.shape:
             raise ValueError(
                 f"{type(self).__name__}: the prediction is {tuple(prediction.shape)} and the target "
                 f"{tuple(target.shape)}; they must be alike, (B, 1, T)"
             )
-        terms = self.terms(prediction.float(), target.float())
-        for name, term in zip(self.sums, terms, strict=True):
-            setattr(self, name, getattr(self, name) + term)
+        self.add(*self.terms(prediction.float(), target.float()))
 
     def terms(self, prediction: Tensor, target: Tensor) -> tuple[Tensor | float, ...]:
         """What a batch adds to each of `sums`."""
         raise NotImplementedError
-
-    def compute(self) -> Tensor:
-        return self.numerator / self.denominator
 
 
 class MeanAbsolute(SumsMetric):

@@ -18,6 +18,7 @@ from nablafx.errors import UserError
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.metrics import Correlation, default_metrics
 from nablafx.training.optimizers import adamw_on_plateau, parameter_groups
+from nablafx.training.perceptual import AliasingMeter, file_metrics
 from nablafx.training.watch import INVERTED, NonFiniteWatch, check_validation_loss, inversion_message
 
 # samples: what a forward pass without gradients takes at once, so that the memory does not grow with a file
@@ -83,9 +84,11 @@ class System(LightningModule):
         self.train_metrics = metrics.clone(prefix="metrics/train/")
         self.val_metrics = metrics.clone(prefix="metrics/val/")
         self.test_metrics = metrics.clone()
+        self.file_metrics = file_metrics()
         self.test_totals: dict[str, float] = {}
         self._val_losses = torch.nn.ModuleDict({name: MeanMetric() for name in ("total", *self.loss.weights)})
         self._correlation = Correlation()
+        self._aliasing = AliasingMeter()
         self._watch = NonFiniteWatch()
         self._inversion_told = False
 
@@ -191,6 +194,9 @@ class System(LightningModule):
             schedule: Any = self.lr_schedulers()
             schedule.step(total)
 
+    def on_test_start(self) -> None:
+        self._aliasing.forget()
+
     def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         prediction, target = self.render(batch.x, batch.controls), _target(batch)
         metrics = self.test_metrics.clone()
@@ -199,20 +205,22 @@ class System(LightningModule):
             metrics.update(*piece)
             self.test_metrics.update(*piece)
         self._correlation.update(prediction, target)
-        tracks = {"x": batch.x, "y": target, "prediction": prediction}
+        x, y, heard = (track.cpu() for track in (batch.x, target, prediction))
+        aliasing = self._aliasing.measure(self.render, batch.controls, self.sample_rate, self.device)
+        whole = self.file_metrics(prediction=heard, target=y, x=x, sample_rate=self.sample_rate, aliasing=aliasing)
         return {
             "name": batch.names[0],
-            "values": {name: value.cpu() for name, value in metrics.compute().items()},
-            **{name: track[0].cpu() for name, track in tracks.items()},
+            "values": {name: value.cpu() for name, value in {**metrics.compute(), **whole}.items()},
+            **{"x": x[0], "y": y[0], "prediction": heard[0]},
         }
 
     def on_test_epoch_end(self) -> None:
-        totals = self.test_metrics.compute()
+        totals = {**self.test_metrics.compute(), **self.file_metrics.compute()}
         self.test_totals = {name: float(value) for name, value in totals.items()}
         self.log_dict({f"metrics/test/{name}": value for name, value in totals.items()})
         self._tell_inversion(float(self._correlation.compute()))
-        self.test_metrics.reset()
-        self._correlation.reset()
+        for metric in (self.test_metrics, self.file_metrics, self._correlation):
+            metric.reset()
 
     def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         return {"name": batch.names[0], "prediction": self.render(batch.x, batch.controls)[0].cpu()}
