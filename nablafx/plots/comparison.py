@@ -119,7 +119,7 @@ def _draw_overview(axes: "Axes", signals: dict[str, np.ndarray], sample_rate: in
     middle = (zoom.start + zoom.stop) / 2 / sample_rate
     axes.axvline(middle, color=theme.ink, lw=1.0, ls=":")
     axes.set_xlim(0.0, len(signals["target"]) / sample_rate)
-    label(axes, theme, "Envelopes of the whole file (dotted: the part below)", "time (s)", "amplitude")
+    label(axes, theme, "Envelopes (dotted: the part below)", "time (s)", "amplitude")
     legend(axes, theme)
 
 

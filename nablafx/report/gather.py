@@ -44,9 +44,12 @@ class StageText(NamedTuple):
     parameters: list[str]
 
 
+KINDS = ("input", "target", "prediction", "difference", "stage")
+
+
 @dataclass
 class Track:
-    """One version of a stretch of audio (T,); `run` is the number of the run whose it is."""
+    """One version of a stretch of audio (T,), of one of `KINDS`; `run` is the number of the run whose it is."""
 
     label: str
     kind: str
@@ -63,6 +66,9 @@ class Scene:
     start: int
     sample_rate: int
     tracks: list[Track] = field(default_factory=list)
+
+    def of(self, kind: str) -> list[Track]:
+        return [track for track in self.tracks if track.kind == kind]
 
 
 @dataclass
@@ -111,7 +117,9 @@ def gather(number: int, run: Run, label: str, scenes: Scenes, seconds: float, co
         entry.note = str(error)
     for excerpt in heard:
         scene = _scene(scenes, run, excerpt, loaded.system.sample_rate)
-        scene.tracks.append(Track(f"Prediction, {label}", "prediction", _flat(excerpt.prediction), number))
+        prediction, difference = excerpt.prediction, excerpt.y - excerpt.prediction
+        scene.tracks.append(Track(f"Prediction, {label}", "prediction", _flat(prediction), number))
+        scene.tracks.append(Track(f"Difference, {label}", "difference", _flat(difference), number))
     entry.pictures = list(_pictures(loaded, label, heard))
     if heard:
         _add_stages(entry, loaded, heard[0], scenes, number)

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from nablafx.plots import plot_histories, plot_history
-from nablafx.report.gather import Entry, Picture, Scene
+from nablafx.report.gather import KINDS, Entry, Picture, Scene, Track
 from nablafx.report.runs import NOT_RECORDED
 from nablafx.report.sound import flac, matching_gains, peaks
 
@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 ASSETS = files("nablafx.report") / "assets"
 HIGHER_IS_BETTER = ("cosine",)
 FIRST_SHOWN = ("esr", "mrstft", "mae")
+MEANINGS = {
+    "esr": "energy of the error to that of the target",
+    "mrstft": "multi-resolution STFT loss: spectral convergence and log-magnitude differences",
+    "mae": "mean absolute error",
+    "mape": "mean absolute error to the target's magnitude, sample by sample",
+    "mse": "mean squared error",
+    "cosine": "cosine similarity; 1 is best",
+    "logcosh": "mean log-cosh of the error",
+    "dc": "the part of esr that is a constant offset",
+    "lufs": "difference of integrated loudness, in LU",
+    "crest": "difference of crest factors, in dB",
+    "gain": "mean difference of the gains over time, in dB: what counts for compressors",
+    "asr": "aliasing to signal, in dB, of sines through the model; a figure of the model alone",
+    "fad": "Fréchet distance between the sets of target and predicted audio in the embedding named after it",
+}
 
 
 def render(
@@ -40,7 +55,8 @@ def render(
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         version=version("nablafx"),
         metrics=metrics,
-        lower_is_better={name: name not in HIGHER_IS_BETTER for name in metrics},
+        best=_best(entries, metrics),
+        meanings=[(name, MEANINGS.get(name) or MEANINGS[name.split("_")[0]]) for name in metrics if _is_known(name)],
         runs=[_run(entry) for entry in entries],
         scenes=[_scene(scene) for scene in scenes],
         training=[_shown(picture) for picture in _curves(histories)],
@@ -51,6 +67,22 @@ def render(
 def _metrics(entries: Sequence[Entry]) -> list[str]:
     known = dict.fromkeys(name for entry in entries for name in entry.run.metrics)
     return [*(name for name in FIRST_SHOWN if name in known), *(name for name in known if name not in FIRST_SHOWN)]
+
+
+def _is_known(metric: str) -> bool:
+    return metric in MEANINGS or metric.split("_")[0] in MEANINGS
+
+
+def _best(entries: Sequence[Entry], metrics: Sequence[str]) -> dict[str, float]:
+    """Of each metric, over runs of one device; of several devices, none is better than another."""
+    if len(entries) < 2 or len({tuple(entry.run.device.values()) for entry in entries}) > 1:
+        return {}
+    best = {}
+    for name in metrics:
+        values = [v for entry in entries if not math.isnan(v := entry.run.metrics.get(name, math.nan))]
+        if values:
+            best[name] = (max if name in HIGHER_IS_BETTER else min)(values)
+    return best
 
 
 def _run(entry: Entry) -> dict[str, Any]:
@@ -112,24 +144,36 @@ def _split(entry: Entry) -> list[tuple[str, str]]:
 
 
 def _scene(scene: Scene) -> dict[str, Any]:
-    named = {str(number): track.audio for number, track in enumerate(scene.tracks)}
-    gains = matching_gains(named, "1", scene.sample_rate)  # the target is the second
+    tracks = [track for kind in KINDS for track in scene.of(kind)]
+    target = next(number for number, track in enumerate(tracks) if track.kind == "target")
+    # a difference as loud as the target would not tell how small it is
+    matched = {number: track.audio for number, track in enumerate(tracks) if track.kind != "difference"}
+    gains = matching_gains(matched, target, scene.sample_rate)
     return {
         "title": f"{scene.device}: {scene.name}",
         "rate": scene.sample_rate,
         "start": scene.start / scene.sample_rate,
-        "seconds": len(scene.tracks[0].audio) / scene.sample_rate,
+        "seconds": len(tracks[0].audio) / scene.sample_rate,
         "tracks": [
             {
                 "label": track.label,
                 "kind": track.kind,
-                "gain": round(gains[name], 2),
+                "gain": round(gains.get(number, 0.0), 2),
                 "peaks": peaks(track.audio),
-                "audio": flac(track.audio, scene.sample_rate),
+                # the page subtracts by itself
+                "audio": "" if track.kind == "difference" else flac(track.audio, scene.sample_rate),
+                "of": _prediction_of(track, tracks),
             }
-            for (name, _), track in zip(named.items(), scene.tracks, strict=True)
+            for number, track in enumerate(tracks)
         ],
     }
+
+
+def _prediction_of(track: Track, tracks: Sequence[Track]) -> int | None:
+    """The place of the prediction that a difference is of."""
+    if track.kind != "difference":
+        return None
+    return next(n for n, other in enumerate(tracks) if (other.kind, other.run) == ("prediction", track.run))
 
 
 def _curves(histories: Mapping[str, Mapping[str, Any]]) -> list[Picture]:

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -30,7 +31,7 @@ def peaks(audio: np.ndarray, bins: int = BINS) -> list[int]:
     return np.ceil(100 * np.maximum.reduceat(np.abs(audio), edges)).astype(int).tolist() if len(audio) >= bins else []
 
 
-def matching_gains(tracks: Mapping[str, np.ndarray], reference: str, sample_rate: int) -> dict[str, float]:
+def matching_gains(tracks: Mapping[Any, np.ndarray], reference: Any, sample_rate: int) -> dict[Any, float]:
     """dB for each track (T,) that give all the integrated loudness of the reference (ITU-R BS.1770).
 
     Where one would clip, all are lowered together; a silent track stays as it is.

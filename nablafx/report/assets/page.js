@@ -100,23 +100,11 @@ class Player {
     this.time = root.querySelector(".time");
     this.status = root.querySelector(".status");
     this.canvas = root.querySelector("canvas");
-    this.addDifference();
     this.radios = [...root.querySelectorAll(".tracks input")];
     this.listen();
     this.draw();
   }
-  addDifference() {
-    const fieldset = this.root.querySelector(".tracks");
-    const first = [...fieldset.querySelectorAll("input")].find((radio) => radio.dataset.kind === "prediction");
-    if (!first) return;
-    const label = first.closest("label").cloneNode(true);
-    const radio = label.querySelector("input");
-    Object.assign(radio.dataset, { kind: "difference", gain: "0", peaks: "", of: first.value });
-    radio.value = fieldset.querySelectorAll("input").length;
-    label.replaceChildren(radio, " Difference ", Object.assign(document.createElement("small"), { textContent: "as it is" }));
-    fieldset.append(label);
-  }
-  get names() { return this.radios.map((radio) => radio.closest("label").childNodes[radio.dataset.kind === "difference" ? 1 : 2].textContent.trim()); }
+  get names() { return this.radios.map((radio) => radio.parentElement.querySelector("span").textContent); }
   get chosen() { return this.radios.findIndex((radio) => radio.checked); }
   get gains() { return this.radios.map((radio) => (match.checked ? linear(Number(radio.dataset.gain)) : 1)); }
   get position() { return this.deck ? this.deck.position : Number(this.slider.value); }
@@ -141,14 +129,16 @@ class Player {
       this.toggle();
     }
   }
-  /** The tracks as buffers, the difference last. */
+  /** The tracks as buffers. */
   load() {
     this.loading ??= (async () => {
       this.status.textContent = "Reading the audio";
       const context = contextOf(Number(this.root.dataset.rate));
       const texts = [...this.root.querySelectorAll(".audio")].map((part) => part.textContent);
-      const buffers = await Promise.all(texts.map((text) => decode(context, text)));
-      for (const radio of this.radios.slice(texts.length)) buffers.push(difference(context, buffers[REFERENCE], buffers[radio.dataset.of]));
+      const buffers = await Promise.all(texts.map((text) => text && decode(context, text)));
+      this.radios.forEach((radio, track) => {
+        if (radio.dataset.kind === "difference") buffers[track] = difference(context, buffers[REFERENCE], buffers[radio.dataset.of]);
+      });
       this.status.textContent = "";
       return buffers;
     })();
