@@ -16,6 +16,7 @@ from .cli import config, data_words, nablafx
 from .readback import read_history, read_tensorboard, read_wandb
 
 METRICS = {"cosine", "dc", "esr", "logcosh", "mae", "mape", "mrstft", "mse"}
+OF_WHOLE_FILES = {"asr", "crest", "gain", "lufs"}
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_from_recordings_to_rendered_audio(root, logs, knobbed):
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     assert rows[-1]["file"] == "all"
     assert len(rows) == 3
-    assert set(rows[0]) == {"file", *METRICS}
+    assert set(rows[0]) == {"file", *METRICS, *OF_WHOLE_FILES}
     assert list((run / "test").glob("*.png"))
 
     predicted = nablafx("predict", "-c", run / "config.yaml")

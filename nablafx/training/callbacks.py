@@ -14,6 +14,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from nablafx.plots import plot_comparison
 from nablafx.training.files import inside, png_bytes, replacing, write_wav
 
+# of a terminal's width: longer names of files are folded where the table is
+_NAMES_SHARE = 3
+
 
 class TestReport(Callback):
     """Writes `metrics.csv`, prints it as a table, and draws `test/<name>.png` for `max_pictures` files.
@@ -84,24 +87,27 @@ def _print_table(columns: list[str], rows: Mapping[str, Mapping[str, float]]) ->
     by_metric = [["metric", *rows], *_transposed(by_file)[1:]]
     widest = console.width if console.is_terminal else _width(by_file)
     console.width = max(console.width, widest)
-    if _width(by_file) > widest >= _width(by_metric):
-        console.print(_grid(by_metric, all_is_last_row=False))
+    if _width(by_file) <= widest:
+        console.print(_grid(by_file, all_is_last_row=True))
+    elif _width(by_metric) <= widest:
+        console.print(_grid(by_metric))
     else:
         for part in _folded(by_file, widest):
-            console.print(_grid(part, all_is_last_row=True))
+            console.print(_grid(part, all_is_last_row=True, longest_name=widest // _NAMES_SHARE))
 
 
-def _width(cells: list[list[str]]) -> int:
+def _width(cells: list[list[str]], longest_name: int = sys.maxsize) -> int:
     """Of the table as it is printed, with a line and two spaces a column."""
-    return sum(max(map(len, column)) + 3 for column in zip(*cells, strict=True)) + 1
+    names, *columns = (max(map(len, column)) for column in zip(*cells, strict=True))
+    return min(names, longest_name) + 3 + sum(column + 3 for column in columns) + 1
 
 
 def _folded(cells: list[list[str]], widest: int) -> Iterator[list[list[str]]]:
     """Tables no wider than that, of some of the columns each; the first column is in all of them."""
-    names, *columns = (list(column) for column in zip(*cells, strict=True))
+    names, *columns = _transposed(cells)
     part = [names]
     for column in columns:
-        if len(part) > 1 and _width(_transposed([*part, column])) > widest:
+        if len(part) > 1 and _width(_transposed([*part, column]), widest // _NAMES_SHARE) > widest:
             yield _transposed(part)
             part = [names]
         part.append(column)
@@ -112,13 +118,14 @@ def _transposed(cells: list[list[str]]) -> list[list[str]]:
     return [list(column) for column in zip(*cells, strict=True)]
 
 
-def _grid(cells: list[list[str]], all_is_last_row: bool) -> Any:
+def _grid(cells: list[list[str]], all_is_last_row: bool = False, longest_name: int | None = None) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table()
-    for number, name in enumerate(cells[0]):
-        table.add_column(escape(name), justify="right" if number else "left", overflow="fold", no_wrap=number > 0)
+    table.add_column(escape(cells[0][0]), overflow="fold", max_width=longest_name)
+    for name in cells[0][1:]:
+        table.add_column(escape(name), justify="right", no_wrap=True)
     for row in cells[1:-1]:
         table.add_row(*map(escape, row))
     if all_is_last_row:

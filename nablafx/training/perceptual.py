@@ -89,9 +89,11 @@ class GainError(FileMetric):
         if x.shape[-1] < round(WINDOW_S * sample_rate):
             return 0.0, 0
         dry = x[0].numpy()
-        told, wanted = (
-            gain_trace(dry, wet[0].numpy(), sample_rate, floor_db=QUIETEST_DB).gain_db for wet in (prediction, target)
-        )
+        with np.errstate(invalid="ignore"):  # of a prediction that is infinite
+            told, wanted = (
+                gain_trace(dry, wet[0].numpy(), sample_rate, floor_db=QUIETEST_DB).gain_db
+                for wet in (prediction, target)
+            )
         heard = ~np.isnan(wanted)
         return float(np.abs(told - wanted)[heard].sum()), int(heard.sum())
 

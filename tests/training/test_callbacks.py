@@ -1,6 +1,7 @@
 """Callbacks in real Trainer runs of a stand-in module."""
 
 import csv
+import re
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 import torch
 from lightning.pytorch.loggers.logger import Logger
 
+from nablafx.training import callbacks
 from nablafx.training.callbacks import PredictionWriter, ProgressBar, TestReport
 from nablafx.training.media import MediaCallback
 from nablafx.training.sinks import FileSink
@@ -104,6 +106,29 @@ def test_report_shows_every_figure_of_a_wide_table_in_a_log(tmp_path, capsys, mo
     assert all(f"{value:.4g}" in printed for value in totals.values())
     assert all(key in printed for key in totals)
     assert (tmp_path / "run" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("width", "names", "first_column", "tables"),
+    [
+        (200, ["a"], "file", 1),
+        (60, ["a"], "metric", 1),
+        (60, [f"a/long/folder/{k}" for k in range(5)], "file", 2),
+        (60, ["a name of a file that is wider than the terminal, all by itself"], "file", 3),
+    ],
+    ids=["wide", "few files", "many files", "long name"],
+)
+def test_report_cuts_no_figure_off_on_a_terminal(capsys, monkeypatch, width, names, first_column, tables):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setenv("TERM", "xterm")
+    rows = {name: {f"key_{k}": k + 0.12345 for k in range(10)} for name in [*names, "all"]}
+    callbacks._print_table([f"key_{k}" for k in range(10)], rows)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= width
+    assert sum(line.startswith("┃ " + first_column) for line in lines) == tables
+    for value in rows["all"].values():
+        assert sum(line.count(f"{value:.4g} ") for line in lines) == len(rows)
 
 
 def test_predictions_are_float_files_of_the_inputs_length(tmp_path, capsys):

@@ -169,6 +169,22 @@ def test_test_scores_each_file_alone_and_all_together(demo, tmp_path):
     assert model.test_totals["mse"] == pytest.approx(float(total), rel=1e-4)
 
 
+def test_a_file_is_scored_without_other_processes(demo):
+    """They have other files: their sums belong to the totals, and a process with fewer files would never answer."""
+
+    def gather(state, group=None):
+        raise AssertionError("must not be called")
+
+    model, source = system().eval(), data(demo)
+    source.setup("test")
+    for metric in (*model.test_metrics.values(), *model.file_metrics.values()):
+        metric.distributed_available_fn, metric.dist_sync_fn = (lambda: True), gather
+    batch = next(iter(source.test_dataloader()))
+    assert set(model.test_step(batch, 0)["values"]) == {*model.test_metrics.keys(), *model.file_metrics.keys()}
+    with pytest.raises(AssertionError, match="must not be called"):
+        model.test_metrics.compute()
+
+
 def test_render_equals_one_call_whatever_the_length(monkeypatch):
     monkeypatch.setattr("nablafx.training.system._RENDER_PIECE", 1000)
     model = system(TCN(2, num_blocks=2, channel_width=4, conditioning=TVFiLM)).eval()
