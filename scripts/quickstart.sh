@@ -32,3 +32,6 @@ import csv, sys
 with open(sys.argv[1], newline="") as file:
     print(f"ESR on the test  {float(list(csv.DictReader(file))[-1]['esr']):.4f}")
 PYTHON
+echo
+# its last line is the address of the page
+"$venv/bin/nablafx" report "$run"

@@ -135,7 +135,11 @@ def test_quickstart(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Installing" not in done.stdout
-    told = dict(line.split("  ", 1) for line in done.stdout.splitlines()[-5:])
+    lines = done.stdout.splitlines()
+    told = dict(line.split("  ", 1) for line in lines if "  " in line)
     places = [Path(told[name].strip()) for name in ("Rendered audio", "Metrics", "Picture")]
+    # its last line opens the page
+    places.append(Path(lines[-1].removeprefix("Open file://")))
     assert all(place.is_file() and tmp_path in place.parents for place in places)
+    assert places[-1].suffix == ".html"
     assert 0 < float(told["ESR on the test"]) < 4

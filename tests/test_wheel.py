@@ -14,6 +14,7 @@ import pytest
 
 from .conftest import ROOT
 
+SOURCES = (".py", ".json", ".html", ".css", ".js")
 CARRIED = ("nablafx", "cfg", "weights", "demo")
 JOB = ["-c", "data/demo-overdrive.yaml", "-c", "model/lstm/32.yaml", "-c", "trainer/quickstart.yaml"]
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
@@ -50,7 +51,7 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_it_holds_the_package_and_what_comes_with_it(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    code = {str(path.relative_to(ROOT)) for path in (ROOT / "nablafx").rglob("*") if path.suffix in (".py", ".json")}
+    code = {str(path.relative_to(ROOT)) for path in (ROOT / "nablafx").rglob("*") if path.suffix in SOURCES}
     beside = {
         f"nablafx/shipped/{path.relative_to(ROOT)}"
         for folder in ("cfg", "weights", "demo")

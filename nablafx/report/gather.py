@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nablafx.errors import UserError
 from nablafx.plots.stages import told_parameters
 from nablafx.report.runs import Run
 from nablafx.training.figures import FIGURES, FigureName, Painter, Subject, measured, stage_views
-from nablafx.training.listening import Excerpt, excerpts
+from nablafx.training.listening import Excerpt, excerpts, subject_of
 from nablafx.training.load import Loaded, load
-from nablafx.training.plot import told_controls
 
 ABOUT: dict[FigureName, tuple[str, str]] = {
     "comparison": ("Target and prediction", "envelopes, the stretch with the largest error, spectrograms"),
@@ -146,13 +144,7 @@ def _pictures(loaded: Loaded, label: str, heard: Sequence[Excerpt]) -> Iterable[
 
 
 def _subject(loaded: Loaded, label: str, excerpt: Excerpt | None) -> Subject:
-    system = loaded.system
-    common = (system.effect, system.render, system.sample_rate)
-    if excerpt is None:
-        controls = torch.full((1, len(loaded.control_names)), 0.5) if loaded.control_names else None
-        return Subject(*common, None, None, controls, f"{label}{told_controls(loaded.control_names, controls)}")
-    title = f"{label} · {excerpt.name}{told_controls(loaded.control_names, excerpt.controls)}"
-    return Subject(*common, excerpt.x, excerpt.y, excerpt.controls, title, excerpt.prediction)
+    return subject_of(loaded, excerpt, label if excerpt is None else f"{label} · {excerpt.name}")
 
 
 def _add_stages(entry: Entry, loaded: Loaded, excerpt: Excerpt, scenes: Scenes, number: int) -> None:

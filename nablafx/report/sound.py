@@ -31,12 +31,17 @@ def peaks(audio: np.ndarray, bins: int = BINS) -> list[int]:
     return np.ceil(100 * np.maximum.reduceat(np.abs(audio), edges)).astype(int).tolist() if len(audio) >= bins else []
 
 
+def loudness_of(audio: np.ndarray, sample_rate: int) -> float:
+    """LUFS of (T,)."""
+    return integrated_loudness(torch.from_numpy(audio), sample_rate)
+
+
 def matching_gains(tracks: Mapping[Any, np.ndarray], reference: Any, sample_rate: int) -> dict[Any, float]:
     """dB for each track (T,) that give all the integrated loudness of the reference (ITU-R BS.1770).
 
     Where one would clip, all are lowered together; a silent track stays as it is.
     """
-    loudness = {name: integrated_loudness(torch.from_numpy(audio), sample_rate) for name, audio in tracks.items()}
+    loudness = {name: loudness_of(audio, sample_rate) for name, audio in tracks.items()}
     gains, highest = {}, 0.0
     for name, audio in tracks.items():
         gain = loudness[reference] - loudness[name]

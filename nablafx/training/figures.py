@@ -35,6 +35,7 @@ class Subject(NamedTuple):
         controls: (1, P), or None.
         title: said of it.
         prediction: of x, (1, 1, T), where it is known already.
+        past: dry audio before x, (1, 1, N), N a multiple of every block size: what stages have in memory.
     """
 
     effect: Any
@@ -45,11 +46,19 @@ class Subject(NamedTuple):
     controls: Tensor | None
     title: str
     prediction: Tensor | None = None
+    past: Tensor | None = None
 
     def predicted(self) -> Tensor:
-        """What the effect makes of x, (1, 1, T) on the CPU."""
+        """What the effect makes of x, after its past, (1, 1, T) on the CPU."""
         assert self.x is not None
-        return self.run(self.x) if self.prediction is None else self.prediction
+        if self.prediction is not None:
+            return self.prediction
+        return self.run(self.whole())[..., -self.x.shape[-1] :]
+
+    def whole(self) -> Tensor:
+        """x with its past."""
+        assert self.x is not None
+        return self.x if self.past is None else torch.cat([self.past, self.x], dim=-1)
 
     def run(self, x: Tensor) -> Tensor:
         """x (B, 1, T) through the effect, at these controls."""
@@ -132,25 +141,32 @@ _MEASURES: dict[str, Callable[[Subject], Painter | None]] = {
 def stage_views(subject: Subject) -> Iterator[StageView]:
     """What is to be seen of each stage of the effect, with the subject's audio, or a second of silence."""
     device = next(subject.effect.parameters(), torch.zeros(())).device
-    heard = torch.zeros(1, 1, subject.sample_rate) if subject.x is None else subject.x
+    if subject.x is None:
+        subject = subject._replace(x=torch.zeros(1, 1, subject.sample_rate))
+    assert subject.x is not None
+    start = 0 if subject.past is None else subject.past.shape[-1]
     controls = None if subject.controls is None else subject.controls.to(device)
-    before = heard
-    for tap in subject.effect.taps(heard.to(device), controls):
+    before = subject.x
+    for tap in subject.effect.taps(subject.whole().to(device), controls):
         response = tap.response(STAGE_FREQS.to(device))
         reach = max(float(before.abs().max()), 1.0)
         levels = torch.linspace(-reach, reach, CURVE_POINTS, device=device)
         curve = None if response is not None else tap.curve(levels)
-        held = {name: value.values[0, 0].cpu().numpy() for name, value in tap.params.items()}
+        before = tap.audio[..., start:]
+        size = next((value.block_size for value in tap.params.values() if value.block_size is not None), None)
+        # what does not move has one value, for all blocks
+        passed = start // size if size else 0
+        held = {name: v.values[0, 0, passed if v.values.shape[-1] > 1 else 0 :] for name, v in tap.params.items()}
+        rows = None if response is None else response[0, passed if response.shape[1] > 1 else 0 :]
         yield StageView(
             name=tap.name,
             kind=tap.kind,
-            audio=tap.audio[0, 0].cpu().numpy(),
-            params=held,
-            block_size=next((v.block_size for v in tap.params.values() if v.block_size is not None), None),
+            audio=before[0, 0].cpu().numpy(),
+            params={name: values.cpu().numpy() for name, values in held.items()},
+            block_size=size,
             freqs_hz=STAGE_FREQS.numpy(),
-            response=None if response is None else response[0].cpu().numpy(),
+            response=None if rows is None else rows.cpu().numpy(),
             levels=levels.cpu().numpy(),
             # of a curve that moves, the one in the middle of the audio
             curve=None if curve is None else curve[0, curve.shape[1] // 2].cpu().numpy(),
         )
-        before = tap.audio

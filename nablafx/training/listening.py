@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 from nablafx.data import Batch, PairedAudioDataModule
 from nablafx.data.errors import DataError
 from nablafx.errors import UserError
+from nablafx.training.figures import Subject
 from nablafx.training.load import Loaded
 
-HOP_S = 0.1  # between the places that the loudest stretch may begin at
+HOP = 4096  # samples between the places that a stretch may begin at: whole blocks of any control rate
 
 
 class Excerpt(NamedTuple):
@@ -24,6 +25,7 @@ class Excerpt(NamedTuple):
         start: where in the file it begins, in samples.
         x, y, prediction: dry, wet and what the model makes of the file from its beginning on, (1, 1, T) each.
         controls: (1, P), or None.
+        past: dry audio of the file before it, (1, 1, start).
     """
 
     name: str
@@ -32,6 +34,7 @@ class Excerpt(NamedTuple):
     y: Tensor
     prediction: Tensor
     controls: Tensor | None
+    past: Tensor
 
 
 def excerpts(loaded: Loaded, seconds: float, count: int) -> Iterator[Excerpt]:
@@ -45,15 +48,38 @@ def excerpts(loaded: Loaded, seconds: float, count: int) -> Iterator[Excerpt]:
     for batch in _batches(loaded, seconds, count):
         assert batch.y is not None  # test files have both sides
         length = max(round(seconds * system.sample_rate), 1)
-        start = loudest(batch.y[0, 0], length, round(HOP_S * system.sample_rate))
+        start = loudest(batch.y[0, 0], length)
         stretch = slice(start, start + length)
         # only what is heard, but from the beginning: the model has a memory
         prediction = system.render(batch.x[..., : stretch.stop], batch.controls)
         x, y, prediction = (audio[..., stretch] for audio in (batch.x, batch.y, prediction))
-        yield Excerpt(batch.names[0], start, x, y, prediction, batch.controls)
+        yield Excerpt(batch.names[0], start, x, y, prediction, batch.controls, batch.x[..., :start])
 
 
-def loudest(y: Tensor, length: int, hop: int) -> int:
+def subject_of(loaded: Loaded, excerpt: Excerpt | None, title: str, controls: Tensor | None = None) -> Subject:
+    """The model with an excerpt, if there is one, to be shown in figures.
+
+    At its knobs, or at `controls` (1, P): then without wet audio, which is of other knobs. Without both, in the middle.
+    """
+    system, names = loaded.system, loaded.control_names
+    plain = Subject(system.effect, system.render, system.sample_rate, None, None, controls, title)
+    if excerpt is not None:
+        plain = plain._replace(x=excerpt.x, past=excerpt.past)
+        if controls is None:
+            plain = plain._replace(y=excerpt.y, prediction=excerpt.prediction, controls=excerpt.controls)
+    if plain.controls is None and names:
+        plain = plain._replace(controls=torch.full((1, len(names)), 0.5))
+    return plain._replace(title=f"{title}{_told(names, plain.controls)}")
+
+
+def _told(names: Sequence[str], controls: Tensor | None) -> str:
+    """', D 0.30 T 0.50' of (1, P); nothing for a device without knobs."""
+    if controls is None:
+        return ""
+    return ", " + " ".join(f"{name} {value:.2f}" for name, value in zip(names, controls[0].tolist(), strict=True))
+
+
+def loudest(y: Tensor, length: int, hop: int = HOP) -> int:
     """Where the `length` samples of y (T,) with the most energy begin, at multiples of `hop`."""
     if len(y) <= length:
         return 0

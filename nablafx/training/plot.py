@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from nablafx.errors import UserError
 from nablafx.plots import plot_history
 from nablafx.training.figures import FIGURES, Subject, draw
 from nablafx.training.files import png_bytes, replacing
-from nablafx.training.listening import excerpts
+from nablafx.training.listening import excerpts, subject_of
 from nablafx.training.load import Loaded, load
 
 if TYPE_CHECKING:
@@ -90,25 +90,13 @@ def _names(given: str | None) -> list[str]:
 
 def _subject(loaded: Loaded, given: str | None, seconds: float) -> Subject:
     """The model at these knobs, with audio that it has not heard, where its data are here."""
-    x, y, controls, prediction = None, None, None, None
+    excerpt = None
     try:
-        for excerpt in excerpts(loaded, seconds, 1):
-            x, y, controls, prediction = excerpt.x, excerpt.y, excerpt.controls, excerpt.prediction
+        excerpt = next(excerpts(loaded, seconds, 1))
     except UserError as error:
         print(f"Without audio: {error}")
-    if given is not None or (loaded.control_names and controls is None):
-        # the wet audio is of another setting of the knobs
-        controls, y, prediction = controls_of(given or "", loaded.control_names), None, None
-    system = loaded.system
-    title = f"{loaded.folder}{told_controls(loaded.control_names, controls)}"
-    return Subject(system.effect, system.render, system.sample_rate, x, y, controls, title, prediction)
-
-
-def told_controls(names: Sequence[str], controls: torch.Tensor | None) -> str:
-    """', D 0.30 T 0.50' of (1, P); nothing for a device without knobs."""
-    if controls is None:
-        return ""
-    return ", " + " ".join(f"{name} {value:.2f}" for name, value in zip(names, controls[0].tolist(), strict=True))
+    controls = None if given is None else controls_of(given, loaded.control_names)
+    return subject_of(loaded, excerpt, str(loaded.folder), controls)
 
 
 def controls_of(given: str, names: tuple[str, ...]) -> torch.Tensor | None:
