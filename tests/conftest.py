@@ -10,6 +10,8 @@ import torch
 
 from nablafx.data.demo import Demo, write_demo
 
+from .cli import config, data_words, nablafx
+
 # one worker per core; wandb and DATA_ROOT of whoever runs the tests must not reach them
 torch.set_num_threads(1)
 WANDB = ("API_KEY", "PROJECT", "ENTITY", "MODE", "RUN_GROUP", "TAGS")
@@ -35,3 +37,17 @@ def knobbed(tmp_path_factory) -> Demo:
 def root() -> Path:
     """The top of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def two_runs(knobless, tmp_path_factory):
+    """The log root of a network and a chain, each trained two steps and tested."""
+    root = tmp_path_factory.mktemp("two_runs")
+    for model in ("model/lstm/32", "model/graybox/fuzz-rnl"):
+        words = [*config(ROOT, model, "trainer/smoke"), *data_words(knobless), "--log_root", root]
+        words += ["--name", f"demo/{model.removeprefix('model/').replace('/', '-')}/smoke"]
+        words += ["--media.log_media_every_n_steps", "0"]
+        for command in ("fit", "test"):
+            done = nablafx(command, *words)
+            assert done.status == 0, done.err
+    return root

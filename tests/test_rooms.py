@@ -24,7 +24,7 @@ FLOORS = [
     {"conditioning", "processors"},
     {"controllers"},
     {"effects"},
-    {"analysis", "data", "plots"},
+    {"analysis", "data", "embeddings", "plots"},
     {"training"},
     {"convert", "report"},
     {"export"},

@@ -192,7 +192,8 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
 def _metrics(path: Path) -> dict[str, dict[str, float]]:
     try:
         with path.open(newline="") as file:
-            rows = {row.pop("file"): {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)}
+            # what is of all files only has no figure in the other rows
+            rows = {row.pop("file"): {k: float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); test that run again") from error
     if "all" not in rows:

@@ -30,6 +30,7 @@ from nablafx.shipped import found_configs
 from nablafx.training import callbacks, losses, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
 from nablafx.training.files import replacing
+from nablafx.training.frechet import FrechetDistance
 from nablafx.training.media import MediaCallback
 from nablafx.training.record import RunRecord
 from nablafx.training.repeats import run as run_repeats
@@ -137,6 +138,7 @@ class Command(LightningCLI):
                 help="runs, with seeds from seed_everything on; not in a file",
             )
         parser.add_lightning_class_args(MediaCallback, "media")
+        parser.add_lightning_class_args(FrechetDistance, "fad")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
