@@ -160,7 +160,7 @@ def test_mel_levels_are_those_of_a_sine():
     assert float((loud - soft)[0, band]) == pytest.approx(20, abs=0.01)
     assert loud[:, 32 + band].max() < 0.01  # it stays
     silence = network(torch.zeros(100), 48_000)  # shorter than a window
-    np.testing.assert_allclose(silence, [[*32 * [-100.0], *32 * [0.0]]], atol=1e-4)
+    np.testing.assert_allclose(silence, [[*32 * [-80.0], *32 * [0.0]]], atol=1e-4)
 
 
 def test_mel_filters_are_triangles_on_the_mel_scale():
