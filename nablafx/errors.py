@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
-import zipfile
-
 
 class UserError(Exception):
     """A mistake that the user can mend: its message says what was found, what is needed and the fix.
@@ -14,21 +10,3 @@ class UserError(Exception):
     """
 
     status = 1
-
-
-# what torch.load raises on bytes that are no checkpoint: its machine stumbles wherever they lead it
-UNREADABLE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    EOFError,
-    OSError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)

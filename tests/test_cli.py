@@ -17,6 +17,7 @@ from .readback import read_history, read_tensorboard, read_wandb
 
 METRICS = {"cosine", "dc", "esr", "logcosh", "mae", "mape", "mrstft", "mse"}
 OF_WHOLE_FILES = {"asr", "crest", "gain", "lufs"}
+OF_SETS = {"fad_mel"}
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_from_recordings_to_rendered_audio(root, logs, knobbed):
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     assert rows[-1]["file"] == "all"
     assert len(rows) == 3
-    assert set(rows[0]) == {"file", *METRICS, *OF_WHOLE_FILES}
+    assert set(rows[0]) == {"file", *METRICS, *OF_WHOLE_FILES, *OF_SETS}
     assert list((run / "test").glob("*.png"))
 
     predicted = nablafx("predict", "-c", run / "config.yaml")

@@ -1,40 +1,29 @@
-"""Embeddings of audio, for distances between sets of files.
+"""Audio as vectors, and how far apart sets of them are. Trained networks take their weights from a local folder."""
 
-Weights lie in $NABLAFX_EMBEDDINGS, else in ~/.cache/nablafx/embeddings, and are never downloaded.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Callable
-from difflib import get_close_matches
-
-from nablafx.embeddings.afx_rep import AFxRep
-from nablafx.embeddings.base import Embedding, EmbeddingError
-from nablafx.embeddings.clap import CLAP
+from nablafx.embeddings.afx_rep import AfxRep
+from nablafx.embeddings.base import Embedding, resampled
+from nablafx.embeddings.clap import Clap
+from nablafx.embeddings.files import WeightsError, weights_folder
 from nablafx.embeddings.frechet import Gaussian, frechet_distance
+from nablafx.embeddings.lookup import UnknownEmbeddingError, embedding, kind
 from nablafx.embeddings.mel import MelStatistics
-from nablafx.embeddings.panns import Cnn14
+from nablafx.embeddings.panns import Panns16k, Panns32k
 from nablafx.embeddings.vggish import VGGish
 
-EMBEDDINGS: dict[str, Callable[[], Embedding]] = {
-    "mel": MelStatistics,
-    "vggish": VGGish.load,
-    "panns": Cnn14.load,
-    "clap": CLAP.load,
-    "afx-rep": AFxRep.load,
-}
-
-__all__ = ["EMBEDDINGS", "Embedding", "EmbeddingError", "Gaussian", "frechet_distance", "load_embedding"]
-
-
-def load_embedding(name: str) -> Embedding:
-    """An embedding by its name, ready to be used.
-
-    Raises:
-        EmbeddingError: there is none of that name, or its weights are not there; it says where to get them.
-    """
-    if name not in EMBEDDINGS:
-        near = get_close_matches(name, EMBEDDINGS, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise EmbeddingError(f"there is no embedding {name}; {hint}there are {', '.join(EMBEDDINGS)}")
-    return EMBEDDINGS[name]()
+__all__ = [
+    "AfxRep",
+    "Clap",
+    "Embedding",
+    "Gaussian",
+    "MelStatistics",
+    "Panns16k",
+    "Panns32k",
+    "UnknownEmbeddingError",
+    "VGGish",
+    "WeightsError",
+    "embedding",
+    "frechet_distance",
+    "kind",
+    "resampled",
+    "weights_folder",
+]

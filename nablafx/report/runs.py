@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # what two runs of one model may differ in
 REPEATED = {"seed_everything", "name", "log_root", "ckpt_path"}
-REPEATED |= {"trainer.logger", "trainer.default_root_dir", "checkpoint.dirpath"}
+REPEATED |= {"fad", "media", "trainer.logger", "trainer.default_root_dir", "checkpoint.dirpath"}
 NOT_RECORDED: Heard = {"fingerprint": "not recorded", "files": []}
 
 
@@ -192,8 +192,11 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
 def _metrics(path: Path) -> dict[str, dict[str, float]]:
     try:
         with path.open(newline="") as file:
-            # what is of all files only has no figure in the other rows
-            rows = {row.pop("file"): {k: float(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)}
+            # single files have no distances between sets
+            rows = {
+                row.pop("file"): {key: float(value) for key, value in row.items() if value != ""}
+                for row in csv.DictReader(file)
+            }
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); test that run again") from error
     if "all" not in rows:

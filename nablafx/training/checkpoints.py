@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import pickle
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from nablafx.errors import UNREADABLE, UserError
+from nablafx.errors import UserError
+
+# what torch.load raises on bytes that are no checkpoint: its machine stumbles wherever they lead it
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    OSError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class CheckpointError(UserError, ValueError):
@@ -25,7 +45,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint {path}; name a file, or best or last")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
+    except _DAMAGE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"the checkpoint {path} cannot be read ({reason}); it is damaged, or not made by nablafx. "

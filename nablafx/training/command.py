@@ -138,6 +138,7 @@ class Command(LightningCLI):
                 help="runs, with seeds from seed_everything on; not in a file",
             )
         parser.add_lightning_class_args(MediaCallback, "media")
+        # Lightning puts it before TestReport, which writes its figures
         parser.add_lightning_class_args(FrechetDistance, "fad")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")

@@ -1,4 +1,4 @@
-"""The distance between the set of target files and the set of predicted ones."""
+"""The Fréchet audio distance between all targets and all predictions of a test."""
 
 from __future__ import annotations
 
@@ -9,61 +9,82 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
 
-from nablafx.embeddings import Embedding, Gaussian, frechet_distance, load_embedding
+from nablafx.embeddings import Embedding, Gaussian, embedding, frechet_distance, kind, resampled
 
 
 class FrechetDistance(Callback):
-    """Adds `fad_<embedding>` to what a test tells of all files, and sends it to the loggers as metrics/test/fad_….
+    """`fad_<embedding>` of a test: in the module's `test_totals`, and to every logger as "metrics/test/fad_…".
 
-    The Fréchet audio distance between targets and predictions, in an embedding: mel, which is always there, or vggish,
-    panns, clap or afx-rep, whose weights are files to be got once. Figures of two embeddings do not compare.
+    It hears what `test_step` returns, {"y", "prediction"} as CPU tensors (1, T) at the module's `sample_rate`, file by
+    file in constant memory, and stands before :class:`TestReport` among the callbacks, which writes the totals.
     """
 
     def __init__(self, embeddings: Sequence[str] = ("mel",)) -> None:
         """
         Args:
-            embeddings: names; none: [].
+            embeddings: mel needs nothing; vggish, panns_16k, panns_32k, clap and afx_rep need weights; none: [].
 
         Raises:
-            EmbeddingError: as a test begins, for a name that is none, or weights that are not there.
+            UnknownEmbeddingError: one of them is none.
         """
-        self.embeddings = list(embeddings)
+        self.embeddings = list(dict.fromkeys(embeddings))
+        for name in self.embeddings:
+            kind(name)
         self._networks: dict[str, Embedding] = {}
-        self._sets: dict[str, tuple[Gaussian, Gaussian]] = {}
+        self._sides: dict[str, tuple[Gaussian, Gaussian]] = {}
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._networks = {name: load_embedding(name) for name in self.embeddings}
-        self._sets = {name: (Gaussian(net.size), Gaussian(net.size)) for name, net in self._networks.items()}
+        """
+        Raises:
+            WeightsError: weights are missing, or are not what is needed.
+        """
+        self._networks = {name: embedding(name).to(pl_module.device) for name in self.embeddings}
+        self._sides = {name: (Gaussian(n.size), Gaussian(n.size)) for name, n in self._networks.items()}
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
         for name, network in self._networks.items():
-            for seen, track in zip(self._sets[name], ("y", "prediction"), strict=True):
-                seen.update(network(outputs[track][0], pl_module.sample_rate))
+            for side, audio in zip(self._sides[name], (outputs["y"], outputs["prediction"]), strict=True):
+                side.update(_vectors(network, audio, pl_module))
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        values = {}
-        for name, (targets, predictions) in _of_all_processes(self._sets, trainer).items():
-            values[f"fad_{name}"] = value = frechet_distance(targets, predictions)
-            if math.isnan(value):
-                few = min(targets.count, predictions.count)
-                rank_zero_warn(f"fad_{name} needs two windows of audio or more, and the test files have {few}")
-        pl_module.test_totals.update(values)
-        if values and trainer.is_global_zero:
+        sides = _from_all_processes(self._sides, trainer)
+        distances = {f"fad_{name}": _distance(name, *pair) for name, pair in sides.items()}
+        self._networks, self._sides = {}, {}
+        if distances:
+            pl_module.test_totals = {**pl_module.test_totals, **distances}
             for logger in trainer.loggers:
-                logger.log_metrics({f"metrics/test/{key}": v for key, v in values.items()}, trainer.global_step)
-        self._networks, self._sets = {}, {}
+                logger.log_metrics(
+                    {f"metrics/test/{key}": value for key, value in distances.items()}, pl_module.global_step
+                )
 
 
-def _of_all_processes(
-    sets: dict[str, tuple[Gaussian, Gaussian]], trainer: Trainer
+def _vectors(network: Embedding, audio: Tensor, pl_module: Any) -> Tensor:
+    return network(resampled(audio.float(), pl_module.sample_rate, network.sample_rate).to(pl_module.device))
+
+
+def _distance(name: str, target: Gaussian, prediction: Gaussian) -> float:
+    if target.count < 2:
+        there = "is 1" if target.count == 1 else f"are {target.count}"
+        rank_zero_warn(
+            f"fad_{name} is not known: it needs 2 frames of the test files or more, and there {there}. "
+            "Test on more or longer audio, or leave it out of fad.embeddings"
+        )
+        return math.nan
+    return frechet_distance(target, prediction)
+
+
+def _from_all_processes(
+    sides: dict[str, tuple[Gaussian, Gaussian]], trainer: Trainer
 ) -> dict[str, tuple[Gaussian, Gaussian]]:
     if trainer.world_size == 1:
-        return sets
+        return sides
     gathered: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(gathered, sets)
-    first, *rest = gathered
-    return {
-        name: (a.merged(part[name][0] for part in rest), b.merged(part[name][1] for part in rest))
-        for name, (a, b) in first.items()
-    }
+    torch.distributed.all_gather_object(gathered, sides)
+    first, *others = gathered
+    for other in others:
+        for name, pair in first.items():
+            for mine, theirs in zip(pair, other[name], strict=True):
+                mine.merge(theirs)
+    return first

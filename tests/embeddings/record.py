@@ -1,57 +1,82 @@
-"""What the published networks answer to seeded weights: writes recorded.json.
+"""What torchvggish, panns-inference with torchlibrosa, and transformers make of the weights and audio of made.py.
 
-In an environment of its own: pip install torch torchvggish resampy soundfile panns-inference torchlibrosa
-python tests/embeddings/record.py
+python record.py FILE.json   in an environment that has them, and nablafx for CLAP
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.embeddings.made import audio, fill
 
-from seeded import front, seeded, sound  # noqa: E402
+PANNS = {"panns_16k": (16_000, 512, 160, 64, 50, 8_000), "panns_32k": (32_000, 1024, 320, 64, 50, 14_000)}
+AFX_REP = (48_000, 2048, 1024, 128, 20, 20_000)
 
 
-def shapes(network: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in network.state_dict().items() if value.is_floating_point()}
+def some(values: torch.Tensor) -> list[float]:
+    """A hundred of them, spread evenly."""
+    flat = values.flatten()
+    return [float(f"{value:.7g}") for value in flat[:: max(len(flat) // 100, 1)].tolist()]
 
 
 def vggish() -> dict[str, list[float]]:
-    from torchvggish.torchvggish import VGG, make_layers
-    from torchvggish.vggish_input import waveform_to_examples
+    from torchvggish import torchvggish, vggish_input
 
-    network = VGG(make_layers(), False).eval()
-    network.load_state_dict(seeded(shapes(network)))
-    examples = waveform_to_examples(sound(32_000, 16_000).double().numpy(), 16_000).float()
-    with torch.no_grad():
-        answer = network(examples)
-    return {"log_mel": examples[1, 0, ::19, ::9].flatten().tolist(), "embedding": answer.flatten().tolist()}
+    network = fill(torchvggish.VGG(torchvggish.make_layers(), postprocess=False))
+    network.embeddings = network.embeddings[:-1]  # its last rectifier
+    patches = vggish_input.waveform_to_examples(audio(48_000)[0].double().numpy(), 16_000).detach()
+    return {"spectrogram": some(patches), "embedding": some(network(patches))}
 
 
-def panns() -> dict[str, list[float]]:
-    # the package itself fetches labels when it is imported, so only its networks are
-    package = Path(importlib.util.find_spec("panns_inference").submodule_search_locations[0])
-    place = importlib.util.spec_from_file_location("networks", package / "__init__.py")
-    sys.modules["networks"] = importlib.util.module_from_spec(place)
-    sys.modules["networks"].__path__ = [str(package)]
-    from networks.models import Cnn14
+def panns(settings: tuple[int, ...]) -> dict[str, list[float]]:
+    from panns_inference.models import Cnn14
 
-    network = Cnn14(32_000, 1024, 320, 64, 50, 14_000, 527).eval()
-    weights = {**network.state_dict(), **seeded(shapes(network)), **front(1024, 64)}
-    network.load_state_dict(weights)
-    with torch.no_grad():
-        answer = network(torch.stack([sound(32_000, 32_000), 0.1 * sound(48_000, 32_000)[16_000:]]))
-    return {"embedding": answer["embedding"][:, ::16].flatten().tolist()}
+    network = fill(Cnn14(*settings, 527))
+    x = audio(10 * settings[0])
+    levels = network.logmel_extractor(network.spectrogram_extractor(x))
+    return {"spectrogram": some(levels), "embedding": some(network(x)["embedding"])}
+
+
+def afx_rep() -> dict[str, list[float]]:
+    from torchlibrosa.stft import LogmelFilterBank, Spectrogram
+
+    rate, fft, hop, bands, low, high = AFX_REP
+    spectrum = Spectrogram(fft, hop)(audio(2**18))
+    return {"spectrogram": some(LogmelFilterBank(rate, fft, bands, low, high, top_db=None)(spectrum))}
+
+
+def clap() -> float:
+    """The largest difference between transformers and ours, of a small random CLAP read from a folder."""
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    from nablafx.embeddings import embedding
+
+    text = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sound = {"hidden_size": 32, "patch_embeds_hidden_size": 16, "depths": [1, 1], "num_attention_heads": [2, 2]}
+    sizes = {"num_hidden_layers": 2, "projection_dim": 32}
+    torch.manual_seed(0)
+    network = ClapModel(ClapConfig(text_config=text, audio_config={**sound, **sizes}, projection_dim=32)).eval()
+    extractor = ClapFeatureExtractor(truncation="rand_trunc")
+    x = audio(528_000)
+    with tempfile.TemporaryDirectory() as folder:
+        network.save_pretrained(Path(folder, "clap-htsat-unfused"))
+        extractor.save_pretrained(Path(folder, "clap-htsat-unfused"))
+        ours = embedding("clap", folder)(x)[0]
+    windows = [x[0, :480_000].numpy(), x[0, 48_000:].numpy()]
+    features = extractor(windows, sampling_rate=48_000, return_tensors="pt")
+    return float((network.get_audio_features(**features).pooler_output - ours).abs().max())
 
 
 if __name__ == "__main__":
-    recorded = {"vggish": vggish(), "panns": panns()}
-    text = json.dumps({k: {n: [float(f"{x:.6g}") for x in v] for n, v in part.items()} for k, part in recorded.items()})
-    (HERE / "recorded.json").write_text(text + "\n")
+    with torch.no_grad():
+        made = {"vggish": vggish(), **{name: panns(settings) for name, settings in PANNS.items()}}
+        made["afx_rep"] = afx_rep()
+        difference = clap()
+    Path(sys.argv[1]).write_text(json.dumps(made))
+    print(difference)
