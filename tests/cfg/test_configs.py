@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,11 @@ def fit(
     return resolved.parent
 
 
+def unknown(metrics: Mapping[str, float | str]) -> set[str]:
+    """Metrics without a figure; after one step an output may be too quiet for a crest factor."""
+    return {name for name, value in metrics.items() if not math.isfinite(float(value))}
+
+
 def command_tests(run: Path) -> None:
     """The run's own config and checkpoint are all that `nablafx test` needs."""
     tested = nablafx("test", "-c", run / "config.yaml")
@@ -86,7 +92,7 @@ def command_tests(run: Path) -> None:
     assert last.pop("file") == "all"
     # a single file of less than a second is no set that could be far from another
     assert math.isfinite(float(last.pop("fad_mel"))) == (len(files) > 1)
-    assert all(math.isfinite(float(value)) for value in last.values())
+    assert unknown(last) <= {"crest"}
 
 
 def logged(run: Path) -> float:
@@ -120,7 +126,7 @@ def reloads(checkpoint: Path, loss: float, *of_model: Any, **of_data: Any) -> No
     (validated,) = trainer.validate(system, data, verbose=False)
     assert validated["loss/val/total"] == pytest.approx(loss, rel=1e-4)
     trainer.test(system, data, verbose=False)
-    assert all(math.isfinite(value) for value in system.test_totals.values())
+    assert unknown(system.test_totals) <= {"crest"}
 
 
 def runs(demo, folder: Path, model: str, overlay: str | None = None, **of_data: Any) -> None:
