@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import yaml
 from lightning.pytorch import Trainer
 from matplotlib.figure import Figure
 
+from nablafx.analysis import measure_distortion
 from nablafx.data import PairedAudioDataModule
 from nablafx.data.demo import write_demo
-from nablafx.training import callbacks
+from nablafx.training import callbacks, perceptual
 from nablafx.training.system import System
 
 from ..cli import config, data_words, nablafx
@@ -48,9 +50,10 @@ SEGMENT = 1152  # samples: nine blocks, and enough for the longest FFT
 
 
 @pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    """They take longer than the models, and have tests of their own."""
+def short_work(monkeypatch):
+    """No pictures, and two sines in place of 24: they take longer than the models, and have tests of their own."""
     monkeypatch.setattr(callbacks, "plot_comparison", lambda *args, **kwargs: Figure(figsize=(0.1, 0.1)))
+    monkeypatch.setattr(perceptual, "measure_distortion", partial(measure_distortion, count=2))
 
 
 @pytest.fixture(scope="module")
