@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import struct
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,17 +98,28 @@ def _clip(step: int, wav: bytes) -> Clip:
 
 
 def wandb_records(path: Path) -> list:
-    """Records of a `.wandb` file: 7 bytes of header, then LevelDB's log format in blocks of 32 KiB."""
+    """Records of the `.wandb` file of a run that has been finished, once W&B's own process has written the last."""
+    for _ in range(200):
+        records = _records(path.read_bytes())
+        if any(record.WhichOneof("record_type") == "exit" for record in records):
+            return records
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came to its end: {[r.WhichOneof('record_type') for r in records]}")
+
+
+def _records(data: bytes) -> list:
+    """7 bytes of header, then LevelDB's log format in blocks of 32 KiB; the last record may be half written."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    block, head = 32768, 7  # a chunk's head: checksum (4 bytes), length (2), kind (1)
-    data, at = path.read_bytes(), 7
+    block, head, at = 32768, 7, 7  # a chunk's head: checksum (4 bytes), length (2), kind (1)
     records, parts = [], b""
     while at + head <= len(data):
         if block - at % block < head:  # too little is left of this block for a head
             at += block - at % block
             continue
         _, length, kind = struct.unpack_from("<IHB", data, at)
+        if at + head + length > len(data):
+            break
         parts += data[at + head : at + head + length]
         at += head + length
         if kind in (1, 4):  # whole, or the last part

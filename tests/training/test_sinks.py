@@ -188,9 +188,9 @@ def test_wandb_settings_come_from_arguments_before_the_environment(tmp_path, mon
 
 
 def the_run(folder):
-    """The first record `run` of the one offline run in a folder; a run that takes its time writes more of them."""
+    """The record `run` of the one offline run in a folder."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    run, *_ = [record.run for record in wandb_records(path) if record.WhichOneof("record_type") == "run"]
+    (run,) = [record.run for record in wandb_records(path) if record.WhichOneof("record_type") == "run"]
     return run
 
 
