@@ -7,10 +7,8 @@ from pathlib import Path
 
 from nablafx.errors import UserError
 from nablafx.report.compare import Comparison, compare
-from nablafx.report.runs import Run, read_runs
+from nablafx.report.runs import SHOWN, Run, known_metrics, read_runs
 from nablafx.report.tables import as_csv, as_markdown, as_text
-
-SHOWN = ("esr", "mrstft", "mae")
 
 
 def run(words: list[str]) -> None:
@@ -36,17 +34,13 @@ def run(words: list[str]) -> None:
     comparison = compare(runs, shown, arguments.confidence)
     for part in as_text(comparison):
         console.print(part, highlight=False)
-    every = compare(runs, list(dict.fromkeys([*shown, *_known(runs)])), arguments.confidence)
+    every = compare(runs, list(dict.fromkeys([*shown, *known_metrics(runs)])), arguments.confidence)
     files = _write(Path(arguments.output), comparison, every)
     print("\n".join(f"Written {path}" for path in files))
 
 
-def _known(runs: list[Run]) -> list[str]:
-    return list(dict.fromkeys(metric for run in runs for metric in run.metrics))
-
-
 def _metrics(given: str | None, runs: list[Run]) -> list[str]:
-    known = _known(runs)
+    known = known_metrics(runs)
     wanted = [name.strip() for name in given.split(",") if name.strip()] if given else [m for m in SHOWN if m in known]
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:

@@ -12,16 +12,15 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from nablafx.plots import plot_histories, plot_history
+from nablafx.report.compare import HIGHER_IS_BETTER
 from nablafx.report.gather import KINDS, Entry, Picture, Scene, Track
-from nablafx.report.runs import NOT_RECORDED
+from nablafx.report.runs import NOT_RECORDED, SHOWN, known_metrics
 from nablafx.report.sound import flac, matching_gains, peaks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ASSETS = files("nablafx.report") / "assets"
-HIGHER_IS_BETTER = ("cosine",)
-FIRST_SHOWN = ("esr", "mrstft", "mae")
 MEANINGS = {
     "esr": "energy of the error to that of the target",
     "mrstft": "multi-resolution STFT loss: spectral convergence and log-magnitude differences",
@@ -49,28 +48,20 @@ def render(
     template = Environment(
         loader=read, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html")
-    metrics = _metrics(entries)
+    known = known_metrics(entry.run for entry in entries)
+    metrics = list(dict.fromkeys([*(name for name in SHOWN if name in known), *known]))
     return template.render(
         title=title,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         version=version("nablafx"),
         metrics=metrics,
         best=_best(entries, metrics),
-        meanings=[(name, MEANINGS.get(name) or MEANINGS[name.split("_")[0]]) for name in metrics if _is_known(name)],
+        meanings=[(name, MEANINGS[kind]) for name in metrics if (kind := name.split("_")[0]) in MEANINGS],
         runs=[_run(entry) for entry in entries],
         scenes=[_scene(scene) for scene in scenes],
         training=[_shown(picture) for picture in _curves(histories)],
         several=len(entries) > 1,
     )
-
-
-def _metrics(entries: Sequence[Entry]) -> list[str]:
-    known = dict.fromkeys(name for entry in entries for name in entry.run.metrics)
-    return [*(name for name in FIRST_SHOWN if name in known), *(name for name in known if name not in FIRST_SHOWN)]
-
-
-def _is_known(metric: str) -> bool:
-    return metric in MEANINGS or metric.split("_")[0] in MEANINGS
 
 
 def _best(entries: Sequence[Entry], metrics: Sequence[str]) -> dict[str, float]:

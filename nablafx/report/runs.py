@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # what two runs of one model may differ in
 REPEATED = {"seed_everything", "name", "log_root", "ckpt_path"}
 REPEATED |= {"fad", "media", "trainer.logger", "trainer.default_root_dir", "checkpoint.dirpath"}
+SHOWN = ("esr", "mrstft", "mae")  # of the metrics, before the others
 NOT_RECORDED: Heard = {"fingerprint": "not recorded", "files": []}
 
 
@@ -135,6 +136,11 @@ def read_runs(places: Iterable[str | Path]) -> tuple[list[Run], dict[Path, str]]
         name = str(record.get("name") or folder.parent.name)
         runs.append(Run(folder, name, config, record, rows.pop("all"), rows))
     return runs, skipped
+
+
+def known_metrics(runs: Iterable[Run]) -> list[str]:
+    """Every metric that a run has."""
+    return list(dict.fromkeys(metric for run in runs for metric in run.metrics))
 
 
 def _run_folders(place: Path) -> list[Path]:

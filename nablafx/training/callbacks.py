@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from nablafx.plots import plot_comparison
 from nablafx.training.files import inside, png_bytes, replacing, write_wav
+from nablafx.training.processes import gathered
 
 # of a terminal's width: longer names of files are folded where the table is
 _NAMES_SHARE = 3
@@ -45,7 +45,7 @@ class TestReport(Callback):
         self._rows[outputs["name"]] = {key: float(value) for key, value in outputs["values"].items()}
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        rows = dict(sorted(_from_all_processes(self._rows, trainer).items()))
+        rows = dict(sorted(row for part in gathered(self._rows, trainer) for row in part.items()))
         if trainer.is_global_zero:
             rows["all"] = {key: float(value) for key, value in pl_module.test_totals.items()}
             columns = list(dict.fromkeys(key for row in rows.values() for key in row))
@@ -57,14 +57,6 @@ class TestReport(Callback):
 
 def _folder(callback: Any, trainer: Trainer) -> Path:
     return Path(callback.folder or trainer.default_root_dir)
-
-
-def _from_all_processes(rows: dict[str, dict[str, float]], trainer: Trainer) -> dict[str, dict[str, float]]:
-    if trainer.world_size == 1:
-        return rows
-    gathered: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(gathered, rows)
-    return {name: row for part in gathered for name, row in part.items()}
 
 
 def _write_table(path: Path, columns: list[str], rows: Mapping[str, Mapping[str, float]]) -> None:

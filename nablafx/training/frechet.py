@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from nablafx.embeddings import Embedding, Gaussian, embedding, frechet_distance, kind, resampled
+from nablafx.training.processes import gathered
 
 
 class FrechetDistance(Callback):
@@ -78,11 +78,7 @@ def _distance(name: str, target: Gaussian, prediction: Gaussian) -> float:
 def _from_all_processes(
     sides: dict[str, tuple[Gaussian, Gaussian]], trainer: Trainer
 ) -> dict[str, tuple[Gaussian, Gaussian]]:
-    if trainer.world_size == 1:
-        return sides
-    gathered: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(gathered, sides)
-    first, *others = gathered
+    first, *others = gathered(sides, trainer)
     for other in others:
         for name, pair in first.items():
             for mine, theirs in zip(pair, other[name], strict=True):
