@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nablafx.plots.style import LIGHT, label, legend, panel
+from nablafx.plots.style import LIGHT, label, legend, panel, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,10 +78,7 @@ def _check(*arrays: np.ndarray) -> None:
 
 
 def _figure(title: str, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11.0, height), dpi=100, facecolor=LIGHT.ground)
-    figure.suptitle(title, color=LIGHT.ink, fontsize=14, y=0.975)
+    figure = sheet(title, 11.0, height, LIGHT)
     return figure
 
 
