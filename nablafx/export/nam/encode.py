@@ -14,6 +14,8 @@ from nablafx.effects import GCN, LSTM, TCN, Effect
 from nablafx.effects.gcn import GCNBlock
 from nablafx.effects.stack import ConvBlock
 from nablafx.effects.tcn import TCNBlock
+from nablafx.export.cells import cells
+from nablafx.export.decimals import decimals
 from nablafx.export.formats import ExportError
 from nablafx.export.nam.parts import (
     IDENTITY,
@@ -24,7 +26,6 @@ from nablafx.export.nam.parts import (
     Document,
     Layer,
     matrix,
-    to_json,
     wavenet,
     zeros,
 )
@@ -97,14 +98,8 @@ def _recurrence(effect: LSTM, controls: Tensor | None) -> Document:
     lstm, cond = effect.lstm, _condition(effect, controls)
     start = effect.rest(zeros(1, 1, 1), controls)["lstm"]
     weights = []
-    for n in range(lstm.num_layers):
-        w_ih, w_hh, b_ih, b_hh = (
-            getattr(lstm, f"{part}_l{n}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        bias = b_ih + b_hh
-        if n == 0 and cond is not None:
-            bias, w_ih = bias + w_ih[:, 1:] @ cond.values[0, :, 0], w_ih[:, :1]
-        weights += [torch.cat([w_ih, w_hh], dim=1), bias, *(state[0, n] for state in start)]
+    for n, cell in enumerate(cells(lstm, None if cond is None else cond.values.flatten())):
+        weights += [torch.cat([cell.w_ih, cell.w_hh], dim=1), cell.bias, *(state[0, n] for state in start)]
     weights += [effect.linear.weight, effect.linear.bias]
     config = {"input_size": 1, "hidden_size": lstm.hidden_size, "num_layers": lstm.num_layers}
     return Document("LSTM", config, torch.cat([w.flatten() for w in weights]))
@@ -190,7 +185,7 @@ def _activation(effect: TCN, act: nn.Module) -> Activation:
     if isinstance(act, nn.Tanh):
         return TANH
     if isinstance(act, nn.PReLU):
-        return {"type": "PReLU", "negative_slopes": to_json(act.weight)}
+        return {"type": "PReLU", "negative_slopes": decimals(act.weight)}
     raise _refuse(effect, f"a {type(act).__name__.lower()} activation")
 
 

@@ -68,11 +68,6 @@ def wavenet(arrays: list[Array], tanh: bool = False, condition: Document | None 
     return Document("WaveNet", config, torch.cat([w.double().flatten() for w in weights]), condition)
 
 
-def to_json(values: Tensor) -> list[float]:
-    """Numbers that are the given ones in 32 bits, with as few digits as say so."""
-    return [float(str(value)) for value in values.detach().float().cpu().flatten().numpy()]
-
-
 def zeros(*shape: int) -> Tensor:
     return torch.zeros(shape, dtype=torch.float64)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import datetime
 from itertools import cycle
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nablafx.export.formats import Check, ExportError, Request, compare
+from nablafx.export.decimals import decimals
+from nablafx.export.formats import Check, Request, compare
 from nablafx.export.model import Model
 from nablafx.export.nam import core
 from nablafx.export.nam.encode import encode
 from nablafx.export.nam.metadata import metadata
-from nablafx.export.nam.parts import Document, to_json
+from nablafx.export.nam.parts import Document
 from nablafx.export.nam.reader import read_nam
 from nablafx.export.streamer import Streamer
 
@@ -44,12 +44,6 @@ def write(model: Model, path: Path, request: Request) -> None:
 
 
 def _content(document: Document, sample_rate: int) -> dict[str, Any]:
-    weights = to_json(document.weights)
-    if not all(map(math.isfinite, weights)):
-        raise ExportError(
-            "its weights do not fit into the 32 bits of a .nam file: gains on the residual path multiply to almost "
-            "nothing, or it has weights that are no numbers; --format onnx can take the former"
-        )
     config = document.config
     if document.condition is not None:
         config = {**config, "condition_dsp": _content(document.condition, sample_rate)}
@@ -57,7 +51,7 @@ def _content(document: Document, sample_rate: int) -> dict[str, Any]:
         "version": VERSION,
         "architecture": document.architecture,
         "config": config,
-        "weights": weights,
+        "weights": decimals(document.weights),
         "sample_rate": sample_rate,
     }
 
