@@ -12,11 +12,9 @@ from torch import Tensor
 
 from nablafx.effects import Effect
 from nablafx.export.formats import Request
-from nablafx.export.model import Facts, Model
+from nablafx.export.model import GEAR_TYPES, TONE_TYPES, Facts, Model
 from nablafx.export.nam.fields import Fields
 
-GEAR_TYPES = ("amp", "pedal", "pedal_amp", "amp_cab", "amp_pedal_cab", "preamp", "studio")
-TONE_TYPES = ("clean", "overdrive", "crunch", "hi_gain", "fuzz")
 # what the format calls what a model's facts have
 TEXTS = {"modeled_by": "author", "gear_make": "gear_make", "gear_model": "gear_model"}
 LEVELS = ("input_level_dbu", "output_level_dbu")
@@ -77,7 +75,7 @@ def metadata(model: Model, request: Request, now: datetime) -> dict[str, Any]:
 
 def _training(facts: Facts) -> dict[str, Any]:
     """Wet audio is taken as it was recorded: no latency has been compensated by hand."""
-    return {"data": {"latency": {"manual": 0}}, "validation_esr": facts.get("metrics", {}).get("esr")}
+    return {"data": {"latency": {"manual": 0}}, "validation_esr": facts.get("validation_esr")}
 
 
 def facts_of(fields: Fields) -> Facts:
@@ -90,7 +88,7 @@ def facts_of(fields: Fields) -> Facts:
     facts |= {key: told[key] for key in LEVELS if _is_number(told.get(key))}
     esr = _section(told, "training").get("validation_esr")
     if _is_number(esr):
-        facts["metrics"] = {"esr": esr}
+        facts["validation_esr"] = esr
     return facts  # type: ignore[return-value]
 
 
