@@ -6,6 +6,8 @@ block of rows can be read, and is written, in one piece.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -59,3 +61,79 @@ def pool(source, block, rectify, peak, filled, out, length, ends):
             made += 1
             filled[0] = 0
     return made
+
+
+@njit(nogil=True, cache=True, fastmath=CONTRACT)
+def scale_and_shift(x, scales, shifts, block, offset, length):
+    """x <- scale x + shift in place, of sample t those (N,) at (t + offset) // block."""
+    t = 0
+    while t < length:
+        n = (t + offset) // block
+        until = min((n + 1) * block - offset, length)
+        scale, shift = scales[n], shifts[n]
+        for s in range(t, until):
+            x[s] = scale * x[s] + shift
+        t = until
+
+
+@njit(nogil=True, cache=True, fastmath=CONTRACT)
+def blend(x, other, weights, other_weights, block, offset, length):
+    """x <- w x + v other in place, weights as in `scale_and_shift`."""
+    t = 0
+    while t < length:
+        n = (t + offset) // block
+        until = min((n + 1) * block - offset, length)
+        weight, other_weight = weights[n], other_weights[n]
+        for s in range(t, until):
+            x[s] = weight * x[s] + other_weight * other[s]
+        t = until
+
+
+@njit(nogil=True, cache=True, fastmath=CONTRACT)
+def look_up(x, reach, pieces, length):
+    """x <- curve in place: pieces (N, 4) float64 of cubics in the place within each Nth of [-reach, reach].
+
+    What lies outside gets the value of the nearer end.
+    """
+    count = len(pieces)
+    for t in range(length):
+        place = (min(max(x[t] / reach, -1.0), 1.0) + 1.0) * (0.5 * count)
+        n = min(int(place), count - 1)
+        f = place - n
+        x[t] = ((pieces[n, 3] * f + pieces[n, 2]) * f + pieces[n, 1]) * f + pieces[n, 0]
+
+
+@njit(nogil=True, cache=True, fastmath=CONTRACT)
+def convolve_taps(ring, position, period, taps, out, length):
+    """out[t] = Σ_k taps[k] ring[position + t - k]; taps: whole groups of four."""
+    out[:length] = 0
+    for k in range(0, len(taps), 4):
+        a, b, c, d = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
+        # of the oldest of the four: the others follow it, if only in the rows that the ring has twice
+        first = position - k - 3
+        if first < 0:
+            first += period
+        for t in range(length):
+            n = first + t
+            out[t] += a * ring[n + 3, 0] + b * ring[n + 2, 0] + c * ring[n + 1, 0] + d * ring[n, 0]
+
+
+@njit(nogil=True, cache=True, fastmath=CONTRACT)
+def compress(x, settings, silence, block, offset, reduction, length):
+    """A feed-forward compressor in place: see :class:`nablafx.processors.Compressor`.
+
+    settings: (N, 6) float64 of threshold and slope, knee, poles of attack and release, make-up gain; reduction: (1,)
+    in dB, overwritten.
+    """
+    e = reduction[0]
+    for t in range(length):
+        n = (t + offset) // block
+        threshold, slope, knee = settings[n, 0], settings[n, 1], settings[n, 2]
+        attack, release, makeup = settings[n, 3], settings[n, 4], settings[n, 5]
+        u = float(x[t])
+        over = 10 * math.log10(u * u + silence) - threshold
+        within = min(max(over + knee / 2, 0.0), knee)
+        demand = slope * (within * within / (2 * knee) + max(over - knee / 2, 0.0))
+        e = demand + (attack if demand > e else release) * (e - demand)
+        x[t] = u * 10 ** ((makeup - e) / 20)
+    reduction[0] = e

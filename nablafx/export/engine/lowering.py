@@ -51,14 +51,8 @@ def lower_activation(module: nn.Module, size: int) -> tuple[int, np.ndarray]:
 
 
 def rule_for(rules: Any, module: nn.Module) -> Callable[..., Any]:
-    """The rule of exactly this class: a subclass may compute what that of its base knows nothing of.
-
-    Raises:
-        NoLoweringError: there is none.
-    """
-    if type(module) not in rules.registry:
-        raise NoLoweringError(module)
-    return rules.registry[type(module)]
+    """The rule of exactly this class, or that of all others: a subclass may compute what its base knows nothing of."""
+    return rules.registry.get(type(module), rules.registry[object])
 
 
 @lower_activation.register
@@ -108,7 +102,7 @@ def in_lanes(values: np.ndarray, parts: int = 1, axis: int = -1) -> np.ndarray:
     split = values.reshape(*values.shape[:-1], parts, values.shape[-1] // parts)
     missing = padded(split.shape[-1]) - split.shape[-1]
     split = np.pad(split, [(0, 0)] * (split.ndim - 1) + [(0, missing)])
-    return np.moveaxis(split.reshape(*values.shape[:-1], -1), -1, axis)
+    return np.moveaxis(split.reshape(*values.shape[:-1], parts * split.shape[-1]), -1, axis)
 
 
 def by_group(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:

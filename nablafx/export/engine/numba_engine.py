@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nablafx.effects import Effect
-from nablafx.export.engine import lstm, stacks  # noqa: F401  rules are known once they are imported
+from nablafx.export.engine import chain, lstm, stacks  # noqa: F401  rules are known once they are imported
 from nablafx.export.engine.lowering import lower_effect, rule_for
 
 # samples that pass all layers together: what flows between them stays in the cache
