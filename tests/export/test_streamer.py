@@ -11,7 +11,7 @@ import torch
 from nablafx.effects import LSTM, TCN
 from nablafx.export import Streamer
 
-from ..contract.cases import CASES, NUM_CONTROLS, ROUNDED
+from ..contract.cases import CASES, NUM_CONTROLS, ROUNDED, STEEP
 
 SIZES = (1, 7, 64, 3, 120, 16)
 LENGTH = 500
@@ -59,7 +59,7 @@ def test_streaming_equals_offline(name):
     x = noise()
     expected = at_once(effect, x, None if knobs is None else torch.tensor([knobs]))
     heard = stream(streamer, x)
-    limit = 1e-5 if name not in ROUNDED else 1e-4
+    limit = 1e-4 if name in ROUNDED else 3e-4 if name in STEEP else 1e-5
     assert np.abs(heard - expected).max() <= limit * max(np.abs(expected).max(), 1)
     streamer.reset()
     assert np.array_equal(stream(streamer, x), heard)
@@ -81,7 +81,8 @@ def test_knobs_that_are_turned_are_heard_from_the_next_frame_on(name):
         before, state = effect(tensor[..., :cut], torch.tensor([[0.3, 0.8]]))
         after, _ = effect(tensor[..., cut:], torch.tensor([[0.9, 0.1]]), state)
     expected = torch.cat([before, after], dim=-1).flatten().numpy()
-    assert np.abs(heard - expected).max() <= 1e-5 * max(np.abs(expected).max(), 1)
+    limit = 3e-4 if name in STEEP else 1e-5
+    assert np.abs(heard - expected).max() <= limit * max(np.abs(expected).max(), 1)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
