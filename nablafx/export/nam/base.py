@@ -60,9 +60,7 @@ class Net(Effect):
         slots = self.slots()
         sizes = [shape.numel() for shape in slots.values()]
         if sum(sizes) != len(weights):
-            raise ValueError(
-                f"it has {len(weights)} weights, and the {self.architecture} that it describes {sum(sizes)}"
-            )
+            raise ValueError(f"it has {len(weights)} weights, and its {self.architecture} needs {sum(sizes)}")
         pieces = zip(slots.items(), weights.split(sizes), strict=True)
         # copies: each of them starts where memory is aligned
         named = self.named({name: piece.reshape(shape).clone() for (name, shape), piece in pieces})
