@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import subprocess
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import nablafx.effects
 import nablafx.export.nam
 from nablafx.errors import UserError
 from nablafx.export.nam import core, read_nam
 from nablafx.export.streamer import Streamer, TorchEngine
+from nablafx.training.load import build
 
 from . import nam_documents as nam
 from .players import NODE_MODULES, needs_node
@@ -207,6 +212,58 @@ def test_a_description_builds_the_net_again(document, put, audio):
     torch.testing.assert_close(again.eval()(x)[0], model.effect(x)[0], rtol=0, atol=0)
 
 
+def test_short_names_in_configs_stay_ours():
+    assert type(build("LSTM", 0)) is nablafx.effects.LSTM
+
+
+STUDY = {"input_size": 1, "condition_size": 1, "head_bias": False, "gated": False, "activation": "Tanh"}
+DILATIONS = [1, 3, 7, 17, 41, 101, 239]
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, tuple[dict, int]]:
+    """Architectures 1 and 2 of NAM, and the number of weights that their files were seen to have."""
+    first = {**STUDY, "channels": 16, "head_size": 8, "kernel_size": 3, "dilations": [2**n for n in range(10)]}
+    second = {**first, "input_size": 16, "channels": 8, "head_size": 1, "head_bias": True}
+    made = {"A1 standard": ({"layers": [first, second], "head": None, "head_scale": 0.02}, 13_802)}
+    for name, channels, count in (("A2 full", 8, 12_146), ("A2 lite", 3, 1_871)):
+        array = nam.random_array(nam.random.Random(0), 1, channels, 1, None)
+        array |= {f"{film}_film": {"active": False, "shift": True, "groups": 1} for film in nam.FILMS}
+        array |= {"bottleneck": channels, "kernel_sizes": [6] * 14 + [15] * 2 + [6] * 7, "groups_input": 1}
+        array |= {"dilations": [*DILATIONS * 2, 1, 13, *DILATIONS], "gating_mode": ["none"] * 23}
+        array |= {
+            "activation": [{"type": "LeakyReLU", "negative_slope": 0.01}] * 23,
+            "secondary_activation": [None] * 23,
+        }
+        array |= {"head": {"out_channels": 1, "kernel_size": 16, "bias": True}}
+        array |= {
+            "head1x1": {"active": False, "out_channels": 1, "groups": 1},
+            "layer1x1": {"active": True, "groups": 1},
+        }
+        made[name] = ({"layers": [array], "head": None, "head_scale": 0.01}, count)
+    return made
+
+
+@pytest.mark.parametrize("name", ["A1 standard", "A2 full", "A2 lite"])
+def test_published_architectures(name, published, put):
+    config, count = published[name]
+    weights = np.random.default_rng(0).uniform(-0.2, 0.2, count).tolist()
+    model = put(nam.document("WaveNet", config, weights))
+    assert model.effect.receptive_field == (6_347 if name != "A1 standard" else 4_093)
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["A1 standard", "A2 full", "A2 lite"])
+def test_the_core_plays_published_architectures_the_same(name, published, put, audio, tmp_path):
+    """Of the second one it has code of its own."""
+    config, count = published[name]
+    weights = np.random.default_rng(0).uniform(-0.2, 0.2, count).tolist()
+    ours = play(put(nam.document("WaveNet", config, weights)), audio.astype("f4"))
+    heard, _ = core.play(tmp_path / "file.nam", audio, 48_000, (1, 7, 64, 480), NODE_MODULES)
+    limit = 1e-10 if name.startswith("A2") else 1e-4
+    assert np.square(heard - ours).sum() < limit * np.square(ours).sum()
+
+
 def changed(document: dict, path: str, value) -> dict:
     """A copy with the value at layers.0.channels, say, replaced; removed where the value is `...`."""
     made = deepcopy(document)
@@ -313,3 +370,61 @@ def test_sizes_cost_nothing_until_there_are_weights(architecture, config, put):
     assert (
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32_000
     )  # kB; the least of them would take 64 MB
+
+
+# every class that NAM's trainer writes, and Linear, whose taps the Core plays in the other order, left out
+TRAINER = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from nam.models.conv_net import ConvNet
+from nam.models.recurrent import LSTM
+from nam.models.wavenet import WaveNet
+folder = Path(sys.argv[1])
+torch.manual_seed(0)
+head = lambda n, k=1: {"out_channels": n, "kernel_size": k, "bias": True}
+first = {"input_size": 1, "condition_size": 1, "channels": 8, "head": head(4), "kernel_size": 3, "dilations": [1, 2, 4]}
+second = {**first, "input_size": 8, "channels": 4, "head": head(1, 3), "activation": "ReLU"}
+pair = {"name": "PairMultiply", "primary": "Tanh", "secondary": "Sigmoid"}
+films = {n: {"active": True, "shift": n < "h", "groups": 1} for n in ("conv_pre_film", "activation_post_film")}
+steered = {**first, "channels": 4, "condition_size": 2, "head": head(1), "activation": "SiLU", "film_params": films}
+condition = {"name": "WaveNet", "config": {"layers_configs": [{**first, "head": head(2), "activation": "Softsign"}]}}
+post = {"channels": 3, "activation": "Tanh", "out_channels": 1, "kernel_sizes": [3, 1]}
+nets = {
+    "two-arrays": WaveNet.init_from_config(
+        {"layers_configs": [{**first, "activation": "Tanh"}, second], "head_scale": 0.02, "sample_rate": 48000}
+    ),
+    "gated": WaveNet.init_from_config(
+        {"layers_configs": [{**first, "head": head(1), "activation": pair}], "head": post, "sample_rate": 48000}
+    ),
+    "steered": WaveNet.init_from_config(
+        {"layers_configs": [steered], "condition_dsp": condition, "sample_rate": 48000}
+    ),
+    "lstm": LSTM(8, num_layers=2, sample_rate=48000),
+    "convnet": ConvNet(channels=4, dilations=[1, 2, 4, 8], batchnorm=True, activation="Tanh", sample_rate=48000),
+}
+x = torch.from_numpy(np.fromfile(folder / "dry.f32", np.float32))
+for name, net in nets.items():
+    net.eval().export(folder, basename=name)
+    with torch.no_grad():
+        silence = torch.zeros(48000)
+        y = net(torch.cat([silence, x])[None], pad_start=name != "lstm")[0, len(silence):]
+    y.numpy().astype(np.float32).tofile(folder / f"{name}.f32")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("NABLAFX_NAM_VENV" not in os.environ, reason="NABLAFX_NAM_VENV names no environment with NAM 0.13")
+def test_files_of_nams_trainer(audio, tmp_path):
+    audio.astype("f4").tofile(tmp_path / "dry.f32")
+    words = [Path(os.environ["NABLAFX_NAM_VENV"]) / "bin" / "python", "-c", TRAINER, tmp_path]
+    subprocess.run(words, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
+    files = sorted(tmp_path.glob("*.nam"))
+    assert len(files) == 5
+    for file in files:
+        model = read_nam(file)
+        theirs = np.fromfile(file.with_suffix(".f32"), np.float32)
+        error = np.square(play(model, audio.astype("f4")) - theirs).sum() / np.square(theirs).sum()
+        print(f"{file.stem}: ESR {error:.1e}")
+        assert error < 1e-10, file.stem
+        assert model.sample_rate == 48_000

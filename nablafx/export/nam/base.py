@@ -19,6 +19,8 @@ LONGEST = 2**24
 class Net(Effect):
     """A network as a file describes it, without its weights until `fill`.
 
+    Classes have a prefix: configs call effects by short names, and LSTM is one of ours.
+
     A model has one output. A network that is the condition of another may have more: `process` and `settle` are called
     in its place then.
 
