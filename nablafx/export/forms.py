@@ -1,0 +1,240 @@
+"""The layers in the form in which they are exported: state of fixed shape, any number of samples, real numbers.
+
+Each computes what its layer does in evaluation, for one stream. `export_form` finds it.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nablafx.dsp import ssm
+from nablafx.export.operators import diagonal_scan, lstm_until
+from nablafx.layers.block_lstm import BlockLSTM
+from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.layers.diagonal_ssm import DiagonalSSM
+from nablafx.layers.held import Held
+from nablafx.layers.recurrent import Recurrent
+from nablafx.layers.running_norm import RunningNorm
+from nablafx.processors import StaticFIRFilter
+
+State = Any
+# samples that a state-space system is run by
+_BLOCK = 64
+
+
+@singledispatch
+def export_form(layer: nn.Module, block_size: int | None) -> nn.Module:
+    """The layer for calls of `block_size` samples (None: any number); most can be exported as they are."""
+    for name, child in layer.named_children():
+        setattr(layer, name, export_form(child, block_size))
+    return layer
+
+
+class Convolution(nn.Module):
+    """A causal convolution whose context holds what differs from its `level`, what it hears in silence."""
+
+    level: Tensor
+    settled: Tensor
+
+    def __init__(self, conv: CausalConv1d) -> None:
+        super().__init__()
+        self.context_length = conv.context_length
+        self.dilation = conv.dilation
+        self.register_buffer("weight", conv.weight.detach())
+        self.register_buffer("level", torch.zeros(1, conv.in_channels, 1))
+        self.register_buffer("settled", torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach())
+
+    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.cat([context, x - self.level], dim=-1)
+        y = F.conv1d(x, self.weight, self.settled, dilation=self.dilation)
+        return y, x[..., x.shape[-1] - self.context_length :]
+
+    def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x - self.level
+        y = F.conv1d(x, self.weight.sum(-1, keepdim=True), self.settled)
+        return y, x.expand(-1, -1, self.context_length)
+
+    def settle(self, level: Tensor) -> None:
+        """Count what is heard from `level` (1, C, 1)."""
+        self.settled = F.conv1d(level - self.level, self.weight.sum(-1, keepdim=True), self.settled).view(-1)
+        self.level = level
+
+
+@export_form.register
+def _(layer: CausalConv1d, block_size: int | None) -> nn.Module:
+    return Convolution(layer)
+
+
+class Recurrence(nn.Module):
+    """An LSTM in one call, however long."""
+
+    def __init__(self, lstm: Recurrent) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        # there is one stream: to exchange layers and streams is to look at the same numbers in another shape
+        layers = (self.lstm.num_layers, 1, self.lstm.hidden_size)
+        y, (h, c) = nn.LSTM.forward(self.lstm, x, (state["h"].view(layers), state["c"].view(layers)))
+        return y, {"h": h.view_as(state["h"]), "c": c.view_as(state["c"])}
+
+    def rest(self, x: Tensor) -> tuple[Tensor, State]:
+        out, (h, c) = self.lstm.rest(x)
+        return out, {"h": h, "c": c}
+
+
+@export_form.register
+def _(layer: Recurrent, block_size: int | None) -> nn.Module:
+    return Recurrence(layer)
+
+
+class BlocksAhead(nn.Module):
+    """A BlockLSTM that looks ahead, fed with whole blocks: only the last one of a stream may be cut short."""
+
+    def __init__(self, layer: BlockLSTM) -> None:
+        super().__init__()
+        self.layer = layer
+        self.lstm = Recurrence(layer.lstm)
+
+    def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
+        size, length = self.layer.block_size, x.shape[-1]
+        blocks = (length + size - 1) // size
+        whole = F.pad(x, (0, blocks * size - length), value=-torch.inf)
+        pooled = whole.unflatten(-1, (-1, size)).amax(-1)
+        out, state = self.lstm(self.layer._features(pooled, controls), state)
+        return Held(out.transpose(1, 2), size), state
+
+    def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
+        held, (_, h, c) = self.layer.rest(x, controls)
+        return held, {"h": h, "c": c}
+
+
+class BlocksBehind(nn.Module):
+    """A BlockLSTM that does not look ahead, its output told at every sample.
+
+    State: `position`, the samples heard so far, which all of them share; the `peak` of the unfinished block (1, C, 1),
+    anything where it has no sample yet; and the LSTM's h and c.
+    """
+
+    def __init__(self, layer: BlockLSTM) -> None:
+        super().__init__()
+        self.layer = layer
+        lstm = layer.lstm
+        self.weights = (lstm.weight_ih_l0, lstm.weight_hh_l0)
+        self.register_buffer("bias", (lstm.bias_ih_l0 + lstm.bias_hh_l0).detach())
+
+    def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
+        size, length = self.layer.block_size, x.shape[-1]
+        begun = state["position"] % size
+        peaks = self._peaks(x, begun, state["peak"])
+        completed = (begun + length) // size
+        features = self.layer._features(peaks, controls)
+        out, h, c = lstm_until(features, state["h"], state["c"], *self.weights, self.bias, completed)
+        governing = (begun + torch.arange(length)) // size
+        values = torch.cat([state["h"], out], dim=1).index_select(1, governing)
+        last = torch.minimum(completed, torch.tensor(peaks.shape[-1] - 1))
+        peak = peaks.index_select(-1, last.view(1))
+        after = {"position": state["position"] + length, "peak": peak, "h": h, "c": c}
+        return Held(values.transpose(1, 2), 1), after
+
+    def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
+        held, (_, h, c) = self.layer.rest(x, controls)
+        position = torch.zeros(1, dtype=torch.int64)
+        return held, {"position": position, "peak": torch.zeros_like(x), "h": h, "c": c}
+
+    def _peaks(self, x: Tensor, begun: Tensor, peak: Tensor) -> Tensor:
+        """Largest samples of the blocks that x (1, C, T) lies in, where `begun` samples of the first came before."""
+        size, length = self.layer.block_size, x.shape[-1]
+        blocks = (length + 2 * size - 2) // size
+        place = torch.arange(blocks * size) - begun
+        there = (place >= 0) & (place < length)
+        samples = torch.where(there, x.index_select(-1, place.clamp(0, length - 1)), -torch.inf)
+        peaks = samples.unflatten(-1, (-1, size)).amax(-1)
+        first = torch.maximum(peaks[..., :1], torch.where(begun > 0, peak, -torch.inf))
+        return torch.cat([first, peaks[..., 1:]], dim=-1)
+
+
+@export_form.register
+def _(layer: BlockLSTM, block_size: int | None) -> nn.Module:
+    return BlocksAhead(layer) if layer.lookahead else BlocksBehind(layer)
+
+
+class Statistics(nn.Module):
+    """A RunningNorm that gathers nothing for training."""
+
+    def __init__(self, norm: RunningNorm) -> None:
+        super().__init__()
+        self.affine = norm.affine
+        self.norm = norm
+
+    def empty(self, x: Tensor) -> State:
+        return ()
+
+    def gather(self, x: Tensor, state: State) -> State:
+        return state
+
+
+@export_form.register
+def _(layer: RunningNorm, block_size: int | None) -> nn.Module:
+    return Statistics(layer)
+
+
+class StateSpace(nn.Module):
+    """A diagonal state-space system as tables of what a block of samples makes of its state and its input."""
+
+    def __init__(self, layer: DiagonalSSM, block_size: int) -> None:
+        super().__init__()
+        self.layer = layer
+        system = layer.system()
+        response = ssm.kernel(system, block_size)
+        powers = torch.exp(system.log_z.unsqueeze(-1) * torch.arange(block_size + 1))
+        entry = (system.gain.unsqueeze(-1) * powers[..., :-1]).flip(-1).transpose(-1, -2)
+        readout = 2 * system.readout.unsqueeze(-1) * powers[..., 1:]
+        inner = F.pad(response, (block_size - 1, 0)).unfold(-1, block_size, 1).flip(-2)
+        dtype = layer.D.dtype
+        tables = {
+            "inner": inner,
+            "entry": torch.cat([entry.real, entry.imag], dim=-1),
+            "readout": torch.cat([readout.real, -readout.imag], dim=-2),
+            "powers": torch.view_as_real(powers).permute(2, 0, 3, 1),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table.detach().to(dtype).contiguous())
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return diagonal_scan(x, state, self.inner, self.entry, self.readout, self.powers)
+
+    def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer.rest(x)
+
+
+@export_form.register
+def _(layer: DiagonalSSM, block_size: int | None) -> nn.Module:
+    return StateSpace(layer, min(_BLOCK, block_size or _BLOCK))
+
+
+class FIR(nn.Module):
+    """A FIR filter of the taps that its net has drawn, without FFTs."""
+
+    taps: Tensor
+
+    def __init__(self, processor: StaticFIRFilter) -> None:
+        super().__init__()
+        self.register_buffer("taps", processor.siren().detach())
+
+    def forward(self, x: Tensor, u: None, state: Tensor, dry: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.cat([state, x], dim=-1)
+        return F.conv1d(x, self.taps.flip(0).view(1, 1, -1)), x[..., x.shape[-1] - len(self.taps) + 1 :]
+
+    def rest(self, x: Tensor, u: None, dry: Tensor) -> tuple[Tensor, Tensor]:
+        return x * self.taps.sum(), x.expand(-1, -1, len(self.taps) - 1)
+
+
+@export_form.register
+def _(layer: StaticFIRFilter, block_size: int | None) -> nn.Module:
+    return FIR(layer)
