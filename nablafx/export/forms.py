@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nablafx.dsp import ssm
-from nablafx.export.operators import diagonal_scan, lstm_until
+from nablafx.export.operators import block_peaks, diagonal_scan, lstm
 from nablafx.layers.block_lstm import BlockLSTM
 from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.diagonal_ssm import DiagonalSSM
@@ -71,17 +71,24 @@ def _(layer: CausalConv1d, block_size: int | None) -> nn.Module:
 
 
 class Recurrence(nn.Module):
-    """An LSTM in one call, however long."""
+    """An LSTM, layer by layer."""
 
     def __init__(self, lstm: Recurrent) -> None:
         super().__init__()
         self.lstm = lstm
+        ends = ("ih", "hh")
+        self.weights = [[getattr(lstm, f"weight_{end}_l{n}") for end in ends] for n in range(lstm.num_layers)]
+        self.biases = [sum(getattr(lstm, f"bias_{end}_l{n}") for end in ends) for n in range(lstm.num_layers)]
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        # there is one stream: to exchange layers and streams is to look at the same numbers in another shape
-        layers = (self.lstm.num_layers, 1, self.lstm.hidden_size)
-        y, (h, c) = nn.LSTM.forward(self.lstm, x, (state["h"].view(layers), state["c"].view(layers)))
-        return y, {"h": h.view_as(state["h"]), "c": c.view_as(state["c"])}
+    def forward(self, x: Tensor, state: State, steps: Tensor | None = None) -> tuple[Tensor, State]:
+        """x (1, T, I) and h, c (1, layers, H) -> output (1, T, H) and the state after `steps` of them."""
+        after = []
+        layers = zip(self.weights, self.biases, state["h"].unbind(1), state["c"].unbind(1), strict=True)
+        for weights, bias, h, c in layers:
+            x, *states = lstm(x, h, c, *weights, bias, steps)
+            after.append(states)
+        h, c = (torch.stack(s, dim=1) for s in zip(*after, strict=True))
+        return x, {"h": h, "c": c}
 
     def rest(self, x: Tensor) -> tuple[Tensor, State]:
         out, (h, c) = self.lstm.rest(x)
@@ -94,7 +101,10 @@ def _(layer: Recurrent, block_size: int | None) -> nn.Module:
 
 
 class BlocksAhead(nn.Module):
-    """A BlockLSTM that looks ahead, fed with whole blocks: only the last one of a stream may be cut short."""
+    """A BlockLSTM that looks ahead, its output told at every sample: only the last block of a stream may be cut short.
+
+    State: the LSTM's h and c.
+    """
 
     def __init__(self, layer: BlockLSTM) -> None:
         super().__init__()
@@ -103,60 +113,40 @@ class BlocksAhead(nn.Module):
 
     def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
         size, length = self.layer.block_size, x.shape[-1]
-        blocks = (length + size - 1) // size
-        whole = F.pad(x, (0, blocks * size - length), value=-torch.inf)
-        pooled = whole.unflatten(-1, (-1, size)).amax(-1)
-        out, state = self.lstm(self.layer._features(pooled, controls), state)
-        return Held(out.transpose(1, 2), size), state
+        pooled = block_peaks(x, torch.zeros(1, dtype=torch.int64), size)
+        begun = torch.tensor((length + size - 1) // size)
+        out, state = self.lstm(self.layer._features(pooled, controls), state, begun)
+        return Held(out.index_select(1, torch.arange(length) // size).transpose(1, 2), 1), state
 
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
         held, (_, h, c) = self.layer.rest(x, controls)
         return held, {"h": h, "c": c}
 
 
-class BlocksBehind(nn.Module):
+class BlocksBehind(BlocksAhead):
     """A BlockLSTM that does not look ahead, its output told at every sample.
 
     State: `position`, the samples heard so far, which all of them share; the `peak` of the unfinished block (1, C, 1),
     anything where it has no sample yet; and the LSTM's h and c.
     """
 
-    def __init__(self, layer: BlockLSTM) -> None:
-        super().__init__()
-        self.layer = layer
-        lstm = layer.lstm
-        self.weights = (lstm.weight_ih_l0, lstm.weight_hh_l0)
-        self.register_buffer("bias", (lstm.bias_ih_l0 + lstm.bias_hh_l0).detach())
-
     def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
         size, length = self.layer.block_size, x.shape[-1]
         begun = state["position"] % size
-        peaks = self._peaks(x, begun, state["peak"])
+        pooled = block_peaks(x, begun, size)
+        begins = (torch.arange(pooled.shape[-1]) == 0) & (begun > 0)
+        pooled = torch.maximum(pooled, torch.where(begins, state["peak"], -torch.inf))
         completed = (begun + length) // size
-        features = self.layer._features(peaks, controls)
-        out, h, c = lstm_until(features, state["h"], state["c"], *self.weights, self.bias, completed)
+        out, made = self.lstm(self.layer._features(pooled, controls), state, completed.squeeze(0))
         governing = (begun + torch.arange(length)) // size
         values = torch.cat([state["h"], out], dim=1).index_select(1, governing)
-        last = torch.minimum(completed, torch.tensor(peaks.shape[-1] - 1))
-        peak = peaks.index_select(-1, last.view(1))
-        after = {"position": state["position"] + length, "peak": peak, "h": h, "c": c}
+        peak = pooled.index_select(-1, completed.clamp(max=pooled.shape[-1] - 1))
+        after = {"position": state["position"] + length, "peak": peak, **made}
         return Held(values.transpose(1, 2), 1), after
 
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
-        held, (_, h, c) = self.layer.rest(x, controls)
-        position = torch.zeros(1, dtype=torch.int64)
-        return held, {"position": position, "peak": torch.zeros_like(x), "h": h, "c": c}
-
-    def _peaks(self, x: Tensor, begun: Tensor, peak: Tensor) -> Tensor:
-        """Largest samples of the blocks that x (1, C, T) lies in, where `begun` samples of the first came before."""
-        size, length = self.layer.block_size, x.shape[-1]
-        blocks = (length + 2 * size - 2) // size
-        place = torch.arange(blocks * size) - begun
-        there = (place >= 0) & (place < length)
-        samples = torch.where(there, x.index_select(-1, place.clamp(0, length - 1)), -torch.inf)
-        peaks = samples.unflatten(-1, (-1, size)).amax(-1)
-        first = torch.maximum(peaks[..., :1], torch.where(begun > 0, peak, -torch.inf))
-        return torch.cat([first, peaks[..., 1:]], dim=-1)
+        held, state = super().rest(x, controls)
+        return held, {"position": torch.zeros(1, dtype=torch.int64), "peak": torch.zeros_like(x), **state}
 
 
 @export_form.register

@@ -54,32 +54,56 @@ def _turned(state: Tensor, power: Tensor) -> Tensor:
     return torch.stack([a * re - b * im, a * im + b * re], dim=-2)
 
 
-@torch.library.custom_op("nablafx::lstm_until", mutates_args=())
-def lstm_until(
-    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, steps: Tensor
+@torch.library.custom_op("nablafx::lstm", mutates_args=())
+def lstm(
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, steps: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One LSTM layer whose state is that after `steps` of the N steps given, 0 to N; the others may be anything.
+    """One LSTM layer; its state may be wanted after fewer steps than there are, and the others may be anything.
 
     Args:
         x: (B, N, I).
-        h, c: (B, 1, H).
+        h, c: (B, H).
         w_ih, w_hh, bias: (4 H, I), (4 H, H) and (4 H,), gates in torch's order.
-        steps: () int64.
+        steps: () int64, 0 to N; None: N.
 
     Returns:
-        The output (B, N, H), 0 after `steps`, and (h, c).
+        The output (B, N, H), 0 after `steps`, and h and c.
     """
-    hidden, taken = h.shape[-1], int(steps)
+    length = x.shape[1]
+    taken = length if steps is None else int(steps)
     if not taken:
-        return x.new_zeros(*x.shape[:2], hidden), h.clone(), c.clone()
+        return x.new_zeros(*x.shape[:2], h.shape[-1]), h.clone(), c.clone()
     weights = [w_ih, w_hh, bias, torch.zeros_like(bias)]
-    state = [h.transpose(0, 1).contiguous(), c.transpose(0, 1).contiguous()]
-    out, h, c = torch.lstm(x[:, :taken], state, weights, True, 1, 0.0, False, False, True)
-    return F.pad(out, (0, 0, 0, x.shape[1] - taken)), h.transpose(0, 1).clone(), c.transpose(0, 1).clone()
+    out, h, c = torch.lstm(
+        x[:, :taken], [h.unsqueeze(0), c.unsqueeze(0)], weights, True, 1, 0.0, False, False, True
+    )
+    return F.pad(out, (0, 0, 0, length - taken)), h.squeeze(0), c.squeeze(0)
 
 
-@lstm_until.register_fake
+@lstm.register_fake
 def _(
-    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, steps: Tensor
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, steps: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     return x.new_empty(*x.shape[:2], h.shape[-1]), h.new_empty(h.shape), c.new_empty(c.shape)
+
+
+@torch.library.custom_op("nablafx::block_peaks", mutates_args=())
+def block_peaks(x: Tensor, begun: Tensor, size: int) -> Tensor:
+    """Largest samples of the blocks of `size` that x (B, C, T) lies in, with `begun` (1,) samples of the first before it.
+
+    There are ceil(T / size) + 1, (B, C, N), as many as there can be: -inf for those that x does not reach. One alone
+    would be a number unlike the others to what traces it.
+    """
+    before, length = int(begun), x.shape[-1]
+    blocks = _blocks(length, size)
+    x = F.pad(x, (before, blocks * size - before - length), value=-torch.inf)
+    return x.unflatten(-1, (blocks, size)).amax(-1)
+
+
+@block_peaks.register_fake
+def _(x: Tensor, begun: Tensor, size: int) -> Tensor:
+    return x.new_empty(*x.shape[:2], _blocks(x.shape[-1], size))
+
+
+def _blocks(length: int, size: int) -> int:
+    return (length + size - 1) // size + 1

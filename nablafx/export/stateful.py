@@ -78,20 +78,20 @@ class Stateful(nn.Module):
                 layer.settle(found[f"{name.removesuffix('conv')}context"][..., :1])
         rest = self._resting(controls)
         self._tree = pytree.tree_structure(rest)
-        self._levels = {path: _shortened(leaf) for path, leaf in _named(rest).items()}
+        self._levels = {path: _shortened(leaf) if leaf.any() else None for path, leaf in _named(rest).items()}
 
     def _tree_of(self, state: FlatState) -> object:
-        leaves = [
-            state[_shared(path)] + level if level.any() else state[_shared(path)]
-            for path, level in self._levels.items()
-        ]
+        leaves = []
+        for path, level in self._levels.items():
+            leaf = state[_shared(path)]
+            leaves.append(leaf if level is None else leaf + level)
         return pytree.tree_unflatten(leaves, self._tree)
 
     def _flat(self, tree: object) -> FlatState:
         flat = {}
         for path, leaf in _named(tree).items():
             level = self._levels[path]
-            flat[_shared(path)] = leaf - level if level.any() else leaf
+            flat[_shared(path)] = leaf if level is None else leaf - level
         return flat
 
 
