@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nablafx.dsp import ssm
-from nablafx.export.operators import block_peaks, diagonal_scan, lstm
+from nablafx.export.operators import block_for, block_peaks, diagonal_scan, lstm
 from nablafx.layers.block_lstm import BlockLSTM
 from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.diagonal_ssm import DiagonalSSM
@@ -23,8 +23,6 @@ from nablafx.layers.running_norm import RunningNorm
 from nablafx.processors import StaticFIRFilter
 
 State = Any
-# samples that a state-space system is run by
-_BLOCK = 64
 
 
 @singledispatch
@@ -83,11 +81,11 @@ class Recurrence(nn.Module):
     def forward(self, x: Tensor, state: State, steps: Tensor | None = None) -> tuple[Tensor, State]:
         """x (1, T, I) and h, c (1, layers, H) -> output (1, T, H) and the state after `steps` of them."""
         after = []
-        layers = zip(self.weights, self.biases, state["h"].unbind(1), state["c"].unbind(1), strict=True)
-        for weights, bias, h, c in layers:
-            x, *states = lstm(x, h, c, *weights, bias, steps)
-            after.append(states)
-        h, c = (torch.stack(s, dim=1) for s in zip(*after, strict=True))
+        states = (state[name].split(1, dim=1) for name in ("h", "c"))
+        for weights, bias, h, c in zip(self.weights, self.biases, *states, strict=True):
+            x, h, c = lstm(x, h, c, *weights, bias, steps)
+            after.append((h, c))
+        h, c = (torch.cat(s, dim=1) if len(s) > 1 else s[0] for s in zip(*after, strict=True))
         return x, {"h": h, "c": c}
 
     def rest(self, x: Tensor) -> tuple[Tensor, State]:
@@ -175,37 +173,47 @@ def _(layer: RunningNorm, block_size: int | None) -> nn.Module:
 
 
 class StateSpace(nn.Module):
-    """A diagonal state-space system as tables of what a block of samples makes of its state and its input."""
+    """A diagonal state-space system as one table: what a block of samples and the state before it make.
+
+    State: (1, H, 2, N), real and imaginary parts.
+    """
+
+    table: Tensor
+    powers: Tensor
 
     def __init__(self, layer: DiagonalSSM, block_size: int) -> None:
         super().__init__()
         self.layer = layer
         system = layer.system()
-        response = ssm.kernel(system, block_size)
         powers = torch.exp(system.log_z.unsqueeze(-1) * torch.arange(block_size + 1))
+        response = F.pad(ssm.kernel(system, block_size), (block_size - 1, 0))
         entry = (system.gain.unsqueeze(-1) * powers[..., :-1]).flip(-1).transpose(-1, -2)
         readout = 2 * system.readout.unsqueeze(-1) * powers[..., 1:]
-        inner = F.pad(response, (block_size - 1, 0)).unfold(-1, block_size, 1).flip(-2)
+        last = powers[..., -1]
+        turn = torch.cat(
+            [
+                torch.cat([torch.diag_embed(last.real), torch.diag_embed(last.imag)], dim=-1),
+                torch.cat([torch.diag_embed(-last.imag), torch.diag_embed(last.real)], dim=-1),
+            ],
+            dim=-2,
+        )
+        by_samples = torch.cat([response.unfold(-1, block_size, 1).flip(-2), entry.real, entry.imag], dim=-1)
+        by_state = torch.cat([torch.cat([readout.real, -readout.imag], dim=-2), turn], dim=-1)
         dtype = layer.D.dtype
-        tables = {
-            "inner": inner,
-            "entry": torch.cat([entry.real, entry.imag], dim=-1),
-            "readout": torch.cat([readout.real, -readout.imag], dim=-2),
-            "powers": torch.view_as_real(powers).permute(2, 0, 3, 1),
-        }
-        for name, table in tables.items():
-            self.register_buffer(name, table.detach().to(dtype).contiguous())
+        self.register_buffer("table", torch.cat([by_samples, by_state], dim=-2).to(dtype))
+        self.register_buffer("powers", torch.view_as_real(powers).permute(2, 0, 3, 1).to(dtype).contiguous())
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return diagonal_scan(x, state, self.inner, self.entry, self.readout, self.powers)
+        return diagonal_scan(x, state, self.table, self.powers)
 
     def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layer.rest(x)
+        y, state = self.layer.rest(x)
+        return y, state.transpose(-1, -2)
 
 
 @export_form.register
 def _(layer: DiagonalSSM, block_size: int | None) -> nn.Module:
-    return StateSpace(layer, min(_BLOCK, block_size or _BLOCK))
+    return StateSpace(layer, block_for(block_size))
 
 
 class FIR(nn.Module):

@@ -5,51 +5,58 @@ Both take any number of samples without a guard on it, and state what they keep 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# samples that a linear system is run by: more are more products a sample, fewer more steps
+_BLOCK = 64
+
+
+def block_for(length: Any) -> int:
+    """Samples of a block for calls of `length` samples, where that is a number and not a symbol or None."""
+    if not isinstance(length, int):
+        return _BLOCK
+    even = max(size for size in range(1, _BLOCK + 1) if length % size == 0)
+    return even if 4 * even >= min(length, _BLOCK) else _BLOCK
+
 
 @torch.library.custom_op("nablafx::diagonal_scan", mutates_args=())
-def diagonal_scan(
-    x: Tensor, state: Tensor, inner: Tensor, entry: Tensor, readout: Tensor, powers: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Run diagonal state-space systems by blocks of m samples; every number is real.
+def diagonal_scan(x: Tensor, state: Tensor, table: Tensor, powers: Tensor) -> tuple[Tensor, Tensor]:
+    """Run H diagonal state-space systems by blocks of m samples; every number is real.
 
-        y = x inner + s readout,    s' = z^m s + x entry        for x the m samples of a block, s before it
+        (y, s') = (x, s) table        for x and y the m samples of a block, s and s' the 2 N of the state around it
 
     Args:
         x: (B, H, T).
-        state: (B, H, N, 2), real and imaginary parts.
-        inner: (H, m, m), column n what the samples of a block make of its output n.
-        entry: (H, m, 2 N), what they leave in the state after it.
-        readout: (H, 2 N, m), what the state before it makes of its outputs.
-        powers: (m + 1, H, 2, N), z^l, real and imaginary.
+        state: (B, H, 2, N), real and imaginary parts.
+        table: (H, m + 2 N, m + 2 N).
+        powers: (m + 1, H, 2, N), the transitions z^l of l samples.
 
     Returns:
         y (B, H, T) and the state after the last sample.
     """
-    m, states = inner.shape[-1], entry.shape[-1] // 2
-    flat, outputs = state.transpose(-1, -2), []
+    m = powers.shape[0] - 1
+    outputs = []
     for piece in x.split(m, dim=-1):
         length = piece.shape[-1]
-        # (B, H, 2, N) as (B, H, 1, 2 N)
-        y = piece.unsqueeze(-2) @ inner[:, :length, :length] + flat.flatten(-2).unsqueeze(-2) @ readout[..., :length]
-        added = piece.unsqueeze(-2) @ entry[:, m - length :]
-        flat = _turned(flat, powers[length]) + added.unflatten(-1, (2, states)).squeeze(-3)
-        outputs.append(y.squeeze(-2))
-    return torch.cat(outputs, dim=-1), flat.transpose(-1, -2).contiguous()
+        inputs = torch.cat([F.pad(piece, (0, m - length)), state.flatten(-2)], dim=-1)
+        outputs.append((inputs.unsqueeze(-2) @ table[..., :length]).squeeze(-2))
+        # of the table's rows for samples, the last ones are those of as many samples as there are
+        added = piece.unsqueeze(-2) @ table[:, m - length : m, m:]
+        state = turned(state, powers[length]) + added.view_as(state)
+    return torch.cat(outputs, dim=-1), state
 
 
 @diagonal_scan.register_fake
-def _(
-    x: Tensor, state: Tensor, inner: Tensor, entry: Tensor, readout: Tensor, powers: Tensor
-) -> tuple[Tensor, Tensor]:
+def _(x: Tensor, state: Tensor, table: Tensor, powers: Tensor) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), state.new_empty(state.shape)
 
 
-def _turned(state: Tensor, power: Tensor) -> Tensor:
-    """power · state of complex numbers whose parts lie in dimension -2."""
+def turned(state: Tensor, power: Tensor) -> Tensor:
+    """The product of complex numbers whose parts lie in dimension -2."""
     (re, im), (a, b) = state.unbind(-2), power.unbind(-2)
     return torch.stack([a * re - b * im, a * im + b * re], dim=-2)
 
@@ -62,7 +69,7 @@ def lstm(
 
     Args:
         x: (B, N, I).
-        h, c: (B, H).
+        h, c: (B, 1, H).
         w_ih, w_hh, bias: (4 H, I), (4 H, H) and (4 H,), gates in torch's order.
         steps: () int64, 0 to N; None: N.
 
@@ -74,10 +81,9 @@ def lstm(
     if not taken:
         return x.new_zeros(*x.shape[:2], h.shape[-1]), h.clone(), c.clone()
     weights = [w_ih, w_hh, bias, torch.zeros_like(bias)]
-    out, h, c = torch.lstm(
-        x[:, :taken], [h.unsqueeze(0), c.unsqueeze(0)], weights, True, 1, 0.0, False, False, True
-    )
-    return F.pad(out, (0, 0, 0, length - taken)), h.squeeze(0), c.squeeze(0)
+    state = [h.transpose(0, 1).contiguous(), c.transpose(0, 1).contiguous()]
+    out, h, c = torch.lstm(x[:, :taken], state, weights, True, 1, 0.0, False, False, True)
+    return F.pad(out, (0, 0, 0, length - taken)), h.transpose(0, 1).clone(), c.transpose(0, 1).clone()
 
 
 @lstm.register_fake
