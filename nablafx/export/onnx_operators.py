@@ -7,7 +7,7 @@ are the m outputs and the state after it. Tables of what does not change are con
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, Union
 
 import torch
 from onnxscript import DOUBLE, FLOAT, INT64, graph, script
@@ -16,7 +16,7 @@ from onnxscript import opset18 as op
 from nablafx.export.operators import block_for
 
 Value = Any
-Turn = Callable[[Value, Value], Value]
+_Number = TypeVar("_Number", bound=Union[FLOAT, DOUBLE])  # noqa: UP007: onnxscript reads no other
 
 _FLOAT, _DOUBLE, _INT32 = 1, 11, 6
 
@@ -37,7 +37,9 @@ def block_peaks(x: Value, begun: Value, size: int) -> Value:
     length = op.Shape(x, start=2)
     whole = (length + (size - 1)) / size * size + size
     pads = op.Concat(_ints(0, 0), begun, _ints(0, 0), whole - length - begun, axis=0)
-    return op.MaxPool(op.Pad(x, pads, op.Constant(value_float=float("-inf"))), kernel_shape=[size], strides=[size])
+    padded = op.Pad(x, pads, op.Constant(value_float=float("-inf")))
+    peaks, _ = op.MaxPool(padded, kernel_shape=[size], strides=[size])
+    return peaks
 
 
 def lstm(x: Value, h: Value, c: Value, w_ih: Value, w_hh: Value, bias: Value, steps: Value = None) -> Any:
@@ -64,7 +66,7 @@ def _reordered(gates: Value) -> Value:
 
 
 def diagonal_scan(x: Value, state: Value, table: Value, powers: Value) -> Any:
-    blocks, channels, _, states = powers.shape
+    m, channels, states = powers.shape[0] - 1, powers.shape[1], powers.shape[3]
 
     def turn(s: Value, steps: Value) -> Value:
         parts = op.Split(op.Reshape(s, _ints(channels, 2, states)), axis=1, num_outputs=2)
@@ -73,19 +75,20 @@ def diagonal_scan(x: Value, state: Value, table: Value, powers: Value) -> Any:
         return op.Reshape(op.Concat(a * re - b * im, a * im + b * re, axis=1), _ints(channels, 1, 2 * states))
 
     s = op.Reshape(state, _ints(channels, 1, 2 * states))
-    y, s = _run(op.Reshape(x, _ints(channels, 1, -1)), s, table, blocks - 1, x.shape[2], turn)
+    systems = _Linear(m, 2 * states, table, turn)
+    y, s = systems.run(op.Reshape(x, _ints(channels, 1, -1)), s, x.shape[2])
     return op.Reshape(y, _ints(1, channels, -1)), op.Reshape(s, _ints(1, channels, 2, states))
 
 
 def sections(x: Value, coefficients: Value, zi: Value, block: int, offset: int) -> Any:
     run = _steady_sections if coefficients.shape[1] == 1 else _changing_sections
-    y, zf = run(op.Cast(x, to=_DOUBLE), coefficients, zi)
+    y, zf = run(op.Cast(x, to=_DOUBLE), coefficients, zi, x.shape[2])
     # the third is for the backward pass
     return op.Cast(y, to=_FLOAT), zf, zf
 
 
-def _steady_sections(u: Value, coefficients: Value, zi: Value) -> tuple[Value, Value]:
-    count, m = coefficients.shape[2], block_for(u.shape[2])
+def _steady_sections(u: Value, coefficients: Value, zi: Value, length: Any) -> tuple[Value, Value]:
+    count, m = coefficients.shape[2], block_for(length)
     tables, powers = _section_tables(coefficients, count, m)
     after = []
     states = _parts(op.Squeeze(zi, _ints(0)), 1, count)
@@ -94,7 +97,7 @@ def _steady_sections(u: Value, coefficients: Value, zi: Value) -> tuple[Value, V
         def turn(s: Value, steps: Value, power: Value = power) -> Value:
             return op.MatMul(s, op.Gather(op.Squeeze(power, _ints(0)), steps))
 
-        u, s = _run(u, s, table, m, u.shape[2], turn)
+        u, s = _Linear(m, 2, table, turn).run(u, s, length)
         after.append(s)
     return u, op.Unsqueeze(_joined(after, 1), _ints(0))
 
@@ -121,7 +124,7 @@ def _section_tables(coefficients: Value, count: int, m: int) -> tuple[Value, Val
 
 def _powers(a: Value, sections: int, count: int) -> Value:
     """A^0 … A^(count - 1) (K, count, 2, 2), by doubling, of (K, 1, 2, 2)."""
-    identity = op.Constant(value=_tensor([[[[1.0, 0.0], [0.0, 1.0]]]]))
+    identity = op.Cast(op.EyeLike(op.ConstantOfShape(_ints(2, 2))), to=_DOUBLE)
     powers, made = op.Expand(identity, _ints(sections, 1, 2, 2)), 1
     while made < count:
         powers, made = op.Concat(powers, op.MatMul(powers, a), axis=1), 2 * made
@@ -137,37 +140,44 @@ def _toeplitz(response: Value, count: int, m: int) -> Value:
     return _slice(op.Reshape(flat, _ints(count, m, 2 * m - 1)), 0, m, 2)
 
 
-def _run(x: Value, s: Value, table: Value, m: int, length: Any, turn: Turn) -> tuple[Value, Value]:
-    """H systems over x (H, 1, T) from s (H, 1, S) by their tables (H, m + S, m + S): y and the state after it.
+class _Linear(NamedTuple):
+    """H linear systems of S states, by blocks of m samples.
 
-    `turn(s, steps)` is what becomes of a state in so many samples of silence.
+    table: (H, m + S, m + S).
+    turn: a state (H, 1, S) and a number of samples (1,) -> what becomes of it in silence.
     """
-    if length == m:
-        return _step(x, s, table, m)
-    samples = op.Shape(x, start=2)
-    blocks = (samples + (m - 1)) / m
-    whole = op.Pad(x, op.Concat(_ints(0, 0, 0, 0, 0), blocks * m - samples, axis=0))
-    by_block = op.Reshape(whole, op.Concat(op.Shape(x, end=1), _ints(-1, 1, m), axis=0))
-    y, after, starts = _scan_blocks(by_block, s, table, _ints(m, table.shape[1] - m))
-    y = op.Slice(op.Reshape(y, op.Concat(op.Shape(x, end=2), _ints(-1), axis=0)), _ints(0), samples, _ints(2))
-    if isinstance(length, int) and length % m == 0:
-        return y, after
-    # the last block is not whole: its samples meet the last rows of the table, its state goes on for as many
-    begin = blocks * m - m
-    last = op.Slice(x, begin, samples, _ints(2))
-    last = op.Pad(last, op.Concat(_ints(0, 0), blocks * m - samples, _ints(0, 0, 0), axis=0))
-    start = op.Squeeze(op.Slice(starts, _ints(-1), _ints(2**31), _ints(0)), _ints(0))
-    entry = _slice(_slice(table, 0, m, 1), m, table.shape[1], 2)
-    return y, op.MatMul(last, entry) + turn(start, samples - begin)
 
+    m: int
+    states: int
+    table: Value
+    turn: Callable[[Value, Value], Value]
 
-def _step(x: Value, s: Value, table: Value, m: int) -> tuple[Value, Value]:
-    both = op.MatMul(op.Concat(x, s, axis=2), table)
-    return _slice(both, 0, m, 2), _slice(both, m, table.shape[1], 2)
+    def run(self, x: Value, s: Value, length: Any) -> tuple[Value, Value]:
+        """x (H, 1, length) and the state before it -> y and the state after it."""
+        if length == self.m:
+            both = op.MatMul(op.Concat(x, s, axis=2), self.table)
+            return _slice(both, 0, self.m, 2), _slice(both, self.m, self.m + self.states, 2)
+        samples = op.Shape(x, start=2)
+        missing = (samples + (self.m - 1)) / self.m * self.m - samples
+        whole = op.Pad(x, op.Concat(_ints(0, 0, 0, 0, 0), missing, axis=0))
+        by_block = op.Reshape(whole, op.Concat(op.Shape(x, end=1), _ints(-1, 1, self.m), axis=0))
+        y, after, starts = _scan_blocks(by_block, s, self.table, _ints(self.m, self.states))
+        y = op.Slice(op.Reshape(y, op.Concat(op.Shape(x, end=2), _ints(-1), axis=0)), _ints(0), samples, _ints(2))
+        if isinstance(length, int) and length % self.m == 0:
+            return y, after
+        return y, self._end(x, missing, op.Squeeze(op.Slice(starts, _ints(-1), _ints(2**31), _ints(0)), _ints(0)))
+
+    def _end(self, x: Value, missing: Value, start: Value) -> Value:
+        """The state after a last block that lacks samples: those it has meet the last rows of the table."""
+        taken = self.m - missing
+        last = op.Slice(x, op.Neg(taken), _ints(2**31), _ints(2))
+        last = op.Pad(last, op.Concat(_ints(0, 0), missing, _ints(0, 0, 0), axis=0))
+        entry = _slice(_slice(self.table, 0, self.m, 1), self.m, self.m + self.states, 2)
+        return op.MatMul(last, entry) + self.turn(start, taken)
 
 
 @script(default_opset=op)
-def _scan_blocks(x, s, table, sizes):
+def _scan_blocks(x: _Number, s: _Number, table: _Number, sizes: INT64) -> tuple[_Number, _Number, _Number]:
     @graph()
     def block(s, x):
         y, after = op.Split(op.MatMul(op.Concat(x, s, axis=2), table), sizes, axis=2)
@@ -178,7 +188,7 @@ def _scan_blocks(x, s, table, sizes):
     return y, after, starts
 
 
-def _changing_sections(u: Value, coefficients: Value, zi: Value) -> tuple[Value, Value]:
+def _changing_sections(u: Value, coefficients: Value, zi: Value, length: Any) -> tuple[Value, Value]:
     count = coefficients.shape[2]
     u = op.Reshape(u, _ints(-1, 1, 1))
     after = []
@@ -190,7 +200,7 @@ def _changing_sections(u: Value, coefficients: Value, zi: Value) -> tuple[Value,
 
 
 @script(default_opset=op)
-def _follow_section(u, q, s):
+def _follow_section(u: DOUBLE, q: DOUBLE, s: DOUBLE) -> tuple[DOUBLE, DOUBLE]:
     """One section with a set q (T, 1, 9) a sample, over u (T, 1, 1) from s (1, 2, 1).
 
     s[n+1] = A[n] s[n] + b[n] u[n] composes: after a step of `reach` samples each state holds what the last 2 reach of
@@ -225,7 +235,7 @@ def envelope(x: Value, attack: Value, release: Value, zi: Value, block: int, off
 
 
 @script(default_opset=op)
-def _follow(e, x, attack, release):
+def _follow(e: DOUBLE, x: DOUBLE, attack: DOUBLE, release: DOUBLE) -> tuple[DOUBLE, DOUBLE]:
     @graph()
     def sample(e, x, attack, release):
         after = x + op.Where(op.Greater(x, e), attack, release) * (e - x)
