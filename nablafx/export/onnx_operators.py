@@ -16,7 +16,9 @@ from onnxscript import opset18 as op
 from nablafx.export.operators import block_for
 
 Value = Any
-_Number = TypeVar("_Number", bound=Union[FLOAT, DOUBLE])  # noqa: UP007: onnxscript reads no other
+# of any shape; onnxscript knows no `|`
+_Double, _Ints = DOUBLE[...], INT64[...]
+_Number = TypeVar("_Number", bound=Union[FLOAT[...], DOUBLE[...]])  # noqa: UP007
 
 _FLOAT, _DOUBLE, _INT32 = 1, 11, 6
 
@@ -84,7 +86,7 @@ def sections(x: Value, coefficients: Value, zi: Value, block: int, offset: int) 
     run = _steady_sections if coefficients.shape[1] == 1 else _changing_sections
     y, zf = run(op.Cast(x, to=_DOUBLE), coefficients, zi, x.shape[2])
     # the third is for the backward pass
-    return op.Cast(y, to=_FLOAT), zf, zf
+    return op.Cast(y, to=_FLOAT), zf, op.Reshape(zf, _ints(1, 1, -1))
 
 
 def _steady_sections(u: Value, coefficients: Value, zi: Value, length: Any) -> tuple[Value, Value]:
@@ -177,7 +179,7 @@ class _Linear(NamedTuple):
 
 
 @script(default_opset=op)
-def _scan_blocks(x: _Number, s: _Number, table: _Number, sizes: INT64) -> tuple[_Number, _Number, _Number]:
+def _scan_blocks(x: _Number, s: _Number, table: _Number, sizes: _Ints) -> tuple[_Number, _Number, _Number]:
     @graph()
     def block(s, x):
         y, after = op.Split(op.MatMul(op.Concat(x, s, axis=2), table), sizes, axis=2)
@@ -200,7 +202,7 @@ def _changing_sections(u: Value, coefficients: Value, zi: Value, length: Any) ->
 
 
 @script(default_opset=op)
-def _follow_section(u: DOUBLE, q: DOUBLE, s: DOUBLE) -> tuple[DOUBLE, DOUBLE]:
+def _follow_section(u: _Double, q: _Double, s: _Double) -> tuple[_Double, _Double]:
     """One section with a set q (T, 1, 9) a sample, over u (T, 1, 1) from s (1, 2, 1).
 
     s[n+1] = A[n] s[n] + b[n] u[n] composes: after a step of `reach` samples each state holds what the last 2 reach of
@@ -235,7 +237,7 @@ def envelope(x: Value, attack: Value, release: Value, zi: Value, block: int, off
 
 
 @script(default_opset=op)
-def _follow(e: DOUBLE, x: DOUBLE, attack: DOUBLE, release: DOUBLE) -> tuple[DOUBLE, DOUBLE]:
+def _follow(e: _Double, x: _Double, attack: _Double, release: _Double) -> tuple[_Double, _Double]:
     @graph()
     def sample(e, x, attack, release):
         after = x + op.Where(op.Greater(x, e), attack, release) * (e - x)
