@@ -34,38 +34,43 @@ def export_form(layer: nn.Module, block_size: int | None) -> nn.Module:
 
 
 class Convolution(nn.Module):
-    """A causal convolution whose context holds what differs from its `level`, what it hears in silence."""
+    """A causal convolution whose context holds what differs from its `level`, what it hears in silence.
 
+    The level is taken from the input and given back to the bias, so that nothing has to be added to a long context.
+    """
+
+    weight: Tensor
+    bias: Tensor
     level: Tensor
-    settled: Tensor
 
     def __init__(self, conv: CausalConv1d) -> None:
         super().__init__()
         self.context_length = conv.context_length
-        self.dilation = conv.dilation
+        self.shape = {"dilation": conv.dilation[0], "groups": conv.groups}
         self.register_buffer("weight", conv.weight.detach())
+        self.register_buffer("bias", torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach())
         self.register_buffer("level", torch.zeros(1, conv.in_channels, 1))
-        self.register_buffer("settled", torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach())
+        self._heard = self.level
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.cat([context, x - self.level], dim=-1)
-        y = F.conv1d(x, self.weight, self.settled, dilation=self.dilation)
-        return y, x[..., x.shape[-1] - self.context_length :]
+        return F.conv1d(x, self.weight, self.bias, **self.shape), x[..., x.shape[-1] - self.context_length :]
 
     def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = x - self.level
-        y = F.conv1d(x, self.weight.sum(-1, keepdim=True), self.settled)
-        return y, x.expand(-1, -1, self.context_length)
+        self._heard, x = x, x - self.level
+        return self._at_rest(x), x.expand(-1, -1, self.context_length)
 
-    def settle(self, level: Tensor) -> None:
-        """Count what is heard from `level` (1, C, 1)."""
-        self.settled = F.conv1d(level - self.level, self.weight.sum(-1, keepdim=True), self.settled).view(-1)
-        self.level = level
+    def settle(self) -> None:
+        """Let what it was asked about last be its level."""
+        self.bias, self.level = self._at_rest(self._heard - self.level).view(-1), self._heard
+
+    def _at_rest(self, x: Tensor) -> Tensor:
+        return F.conv1d(x, self.weight.sum(-1, keepdim=True), self.bias, groups=self.shape["groups"])
 
 
 @export_form.register
 def _(layer: CausalConv1d, block_size: int | None) -> nn.Module:
-    return Convolution(layer)
+    return Convolution(layer) if layer.context_length else layer
 
 
 class Recurrence(nn.Module):
@@ -76,7 +81,8 @@ class Recurrence(nn.Module):
         self.lstm = lstm
         ends = ("ih", "hh")
         self.weights = [[getattr(lstm, f"weight_{end}_l{n}") for end in ends] for n in range(lstm.num_layers)]
-        self.biases = [sum(getattr(lstm, f"bias_{end}_l{n}") for end in ends) for n in range(lstm.num_layers)]
+        biases = [[getattr(lstm, f"bias_{end}_l{n}") for end in ends] for n in range(lstm.num_layers)]
+        self.biases = [(of_input + of_state).detach() for of_input, of_state in biases]
 
     def forward(self, x: Tensor, state: State, steps: Tensor | None = None) -> tuple[Tensor, State]:
         """x (1, T, I) and h, c (1, layers, H) -> output (1, T, H) and the state after `steps` of them."""
@@ -88,8 +94,8 @@ class Recurrence(nn.Module):
         h, c = (torch.cat(s, dim=1) if len(s) > 1 else s[0] for s in zip(*after, strict=True))
         return x, {"h": h, "c": c}
 
-    def rest(self, x: Tensor) -> tuple[Tensor, State]:
-        out, (h, c) = self.lstm.rest(x)
+    def rest(self, x: Tensor, start: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, State]:
+        out, (h, c) = self.lstm.rest(x, start)
         return out, {"h": h, "c": c}
 
 

@@ -1,11 +1,11 @@
-"""A torch.export program (.pt2) with the state as input and output.
+"""A torch.export program (.pt2) with the state as input and output, and live knobs.
 
-    import nablafx.export.operators          # registers the package's operators, and needs no model
+    import nablafx.export.operators          # the package's operators; the classes of its models are not needed
     program = torch.export.load("model.pt2")
     (x, controls, state), _ = program.example_inputs      # silence
     y, state = program.module()(x, controls, state)
 
-Its knobs are live. torch unpickles what it loads: load programs from those alone whom you trust.
+torch unpickles what it loads: load programs from those alone whom you trust.
 """
 
 from __future__ import annotations
@@ -19,50 +19,71 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from nablafx.export.exported import ExportEngine, check_stream, notes
 from nablafx.export.formats import Check, Request
 from nablafx.export.model import Model
-from nablafx.export.pieces import Pieces
-from nablafx.export.stateful import FlatState, Stateful, notes
-from nablafx.export.verify import verify
+from nablafx.export.stateful import FlatState, Stateful
 
-# of the largest samples beside each other; a sum in another order is all that differs
-_LIMIT = 1e-9
-_NOTES = "nablafx.json"
+# the extra file in the archive that has the notes
+NOTES = "nablafx.json"
+# samples of a traced call where any number will do: none that a layer has as a size of its own
+_TRACED = 96
 
 
 def write(model: Model, path: Path, request: Request) -> None:
-    """Write the program, and beside it, as extra file nablafx.json, what a host has to know."""
-    stateful = Stateful(model.effect, request.controls, request.block_size)
-    program = trace(stateful, request.controls, request.block_size)
-    torch.export.save(program, path, extra_files={_NOTES: json.dumps(notes(model, request))})
+    """Write the program, with what a host has to know as the extra file nablafx.json.
+
+    Raises:
+        ExportError: the model cannot run block after block, or not in blocks of this size.
+    """
+    program = trace(Stateful(model.effect, request.controls, request.block_size), request.controls, request.block_size)
+    torch.export.save(program, path, extra_files={NOTES: json.dumps(notes(model, request))})
 
 
 def check(model: Model, path: Path, request: Request) -> list[Check]:
-    """Run the program from the file, block after block, against the model."""
+    """Load the program and run it, block after block."""
     engine = ProgramEngine(path)
-    return verify(model, engine, request, f"torch {torch.__version__}", _LIMIT)
+    return [check_stream(model, engine, request, f"torch {torch.__version__}")]
 
 
 def trace(stateful: Stateful, controls: Tensor | None, block_size: int | None) -> ExportedProgram:
-    """The graph for calls of `block_size` samples; None: of any number."""
+    """The program for calls of `block_size` samples; None: of any number."""
     state = stateful.silence(controls)
-    # any number that is not one of the model's sizes
-    x = torch.zeros(1, 1, block_size or 96)
     sizes = None
     if block_size is None:
         sizes = ({2: Dim("samples", min=1)}, None if controls is None else {}, {name: {} for name in state})
+    given = (torch.zeros(1, 1, block_size or _TRACED), controls, state)
     with torch.no_grad(), warnings.catch_warnings():
-        # of torch's own use of its names
+        # torch's, of itself
         warnings.simplefilter("ignore", FutureWarning)
-        return torch.export.export(stateful, (x, controls, state), dynamic_shapes=sizes)
+        return torch.export.export(stateful, given, dynamic_shapes=sizes)
 
 
-class ProgramEngine(Pieces):
+class ProgramEngine(ExportEngine):
     """Runs a program from a file."""
 
     def __init__(self, path: Path) -> None:
-        program = torch.export.load(path)
-        (x, self._controls, state), _ = program.example_inputs  # type: ignore[misc]
+        extra = {NOTES: ""}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            program = torch.export.load(path, extra_files=extra)
+        told = json.loads(extra[NOTES])
+        (_, self._controls, self._silence), _ = program.example_inputs  # type: ignore[misc]
+        super().__init__(told["block_size"], told["frame_size"], self._controls)
         self._module = program.module()
-        self._silence: FlatState = {name: torch.zeros_like(s) for name, s in state.items()}
-        super().__init__(...)
+        self.clear()
+
+    def clear(self) -> None:
+        self._state: FlatState = self._silence
+        self._after = self._state
+
+    def set(self, controls: Tensor) -> None:
+        self._controls = controls
+
+    @torch.inference_mode()
+    def call(self, x: np.ndarray) -> np.ndarray:
+        y, self._after = self._module(torch.from_numpy(x).view(1, 1, -1), self._controls, self._state)
+        return y.flatten().numpy()
+
+    def advance(self) -> None:
+        self._state = self._after

@@ -2,9 +2,9 @@
 
     y, state = stateful(x, controls, state)
 
-`state` is a flat dict of tensors, named by their places in the effect's state: "blocks.0.context". It holds what differs
-from silence with the knobs where the export was made: a stream that starts with zeros, as any host can make them, has
-heard that silence for ever.
+`state` is a flat dict of tensors, named by their places in the effect's state: "blocks.0.context". They hold what differs
+from silence with the knobs where they stood at the export: a stream that starts with zeros, as any host can make them,
+has heard that silence for ever.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ FlatState = dict[str, Tensor]
 
 
 class Stateful(nn.Module):
-    """An effect in its form for exports; x is (1, 1, T) and controls (1, P), or None.
-
-    Attributes:
-        frame_size: calls take multiples of it, but for the last of a stream.
-    """
+    """An effect in its form for exports; x is (1, 1, T) and controls (1, P), or None."""
 
     def __init__(self, effect: Effect, controls: Tensor | None, block_size: int | None = None) -> None:
         """
@@ -43,22 +39,23 @@ class Stateful(nn.Module):
             ExportError: the effect takes sequences as a whole, or the block size is no multiple of its frames.
         """
         super().__init__()
+        name = type(effect).__name__
         if effect.frame_size == WHOLE:
             raise ExportError(
-                f"{type(effect).__name__} with cold_start takes a sequence as a whole, and an export runs block after "
-                "block; build the net with cold_start: false"
+                f"{name} with cold_start takes a sequence as a whole, and an export runs block after block; build it "
+                "with cold_start: false"
             )
         if block_size is not None and (block_size < 1 or block_size % effect.frame_size):
             raise ExportError(
-                f"a block of {block_size} samples for a model that runs by frames of {effect.frame_size}: give a "
-                "multiple of them"
+                f"{name} runs by frames of {effect.frame_size} samples, and a block of {block_size} is no multiple of "
+                "them; give one that is, or none for any"
             )
-        self.frame_size = effect.frame_size
         self.effect = export_form(deepcopy(effect).cpu().eval().requires_grad_(False), block_size)
         self._settle(controls)
 
     def forward(self, x: Tensor, controls: Tensor | None, state: FlatState) -> tuple[Tensor, FlatState]:
-        y, after = self.effect.process(x, controls, self._tree_of(state))
+        leaves = [place.absolute(state) for place in self._places.values()]
+        y, after = self.effect.process(x, controls, pytree.tree_unflatten(leaves, self._tree))
         return y, self._flat(after)
 
     @torch.no_grad()
@@ -66,33 +63,49 @@ class Stateful(nn.Module):
         """The state that silence for ever with the knobs (1, P) leaves: zeros for those of the export."""
         return {name: leaf.contiguous() for name, leaf in self._flat(self._resting(controls)).items()}
 
+    @torch.no_grad()
+    def _settle(self, controls: Tensor | None) -> None:
+        """Count the state from what silence leaves."""
+        self._resting(controls)
+        for layer in self.effect.modules():
+            if isinstance(layer, Convolution):
+                layer.settle()
+        rest = self._resting(controls)
+        self._tree = pytree.tree_structure(rest)
+        self._places = {path: _Place(path, leaf) for path, leaf in _named(rest).items()}
+
     def _resting(self, controls: Tensor | None) -> object:
         return self.effect.resting(torch.zeros(1, 1, 1), controls)
 
-    @torch.no_grad()
-    def _settle(self, controls: Tensor | None) -> None:
-        """Count all states from those of silence."""
-        found = _named(self._resting(controls))
-        for name, layer in self.effect.named_modules():
-            if isinstance(layer, Convolution):
-                layer.settle(found[f"{name.removesuffix('conv')}context"][..., :1])
-        rest = self._resting(controls)
-        self._tree = pytree.tree_structure(rest)
-        self._levels = {path: _shortened(leaf) if leaf.any() else None for path, leaf in _named(rest).items()}
-
-    def _tree_of(self, state: FlatState) -> object:
-        leaves = []
-        for path, level in self._levels.items():
-            leaf = state[_shared(path)]
-            leaves.append(leaf if level is None else leaf + level)
-        return pytree.tree_unflatten(leaves, self._tree)
-
     def _flat(self, tree: object) -> FlatState:
-        flat = {}
-        for path, leaf in _named(tree).items():
-            level = self._levels[path]
-            flat[_shared(path)] = leaf if level is None else leaf - level
-        return flat
+        places = ((self._places[path], leaf) for path, leaf in _named(tree).items())
+        return {place.name: place.relative(leaf) for place, leaf in places if place.outside}
+
+
+class _Place:
+    """A tensor of the state, and what silence leaves there.
+
+    Attributes:
+        name: outside; what all layers have in common has one.
+        outside: whether it holds anything, and so has to be kept.
+    """
+
+    def __init__(self, path: str, rest: Tensor) -> None:
+        self.name = POSITION if path.split(".")[-1] == POSITION else path
+        self.outside = rest.numel() > 0
+        self._rest = rest
+        # of a context one value a channel, which holds for all of its samples
+        first = rest[..., :1]
+        self._level = first if rest.dim() > 2 and bool((rest == first).all()) else rest
+        self._is_zero = not rest.any()
+
+    def absolute(self, state: FlatState) -> Tensor:
+        if not self.outside:
+            return self._rest
+        return state[self.name] if self._is_zero else state[self.name] + self._level
+
+    def relative(self, leaf: Tensor) -> Tensor:
+        return leaf if self._is_zero else leaf - self._level
 
 
 def _named(tree: object) -> dict[str, Tensor]:
@@ -100,13 +113,3 @@ def _named(tree: object) -> dict[str, Tensor]:
     pairs, _ = pytree.tree_flatten_with_path(tree)
     return {".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): leaf for path, leaf in pairs}
 
-
-def _shared(path: str) -> str:
-    """The name of a leaf outside: what all layers have in common has one."""
-    return POSITION if path.split(".")[-1] == POSITION else path
-
-
-def _shortened(leaf: Tensor) -> Tensor:
-    """A leaf whose last dimension may be 1 where all that it holds are equal."""
-    first = leaf[..., :1]
-    return first.clone() if leaf.dim() > 2 and bool((leaf == first).all()) else leaf.clone()
