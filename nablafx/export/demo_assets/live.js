@@ -1,0 +1,80 @@
+const SWITCH_S = 0.004; // time constant: too short to hear as a fade, too long to click
+const PLAIN = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+
+/** A file's first channel, at `rate`. */
+export async function decode(bytes, rate) {
+  const context = new OfflineAudioContext(1, 1, rate);
+  const all = await context.decodeAudioData(bytes);
+  const first = context.createBuffer(1, all.length, rate);
+  first.copyToChannel(all.getChannelData(0), 0);
+  return first;
+}
+
+/** A source through the model to the loudspeakers, or to the end of an OfflineAudioContext. */
+export class Live {
+  constructor(model, runner, onreport, context = new AudioContext({ sampleRate: model.sample_rate, latencyHint: "interactive" })) {
+    Object.assign(this, { model, runner, onreport, context });
+    this.times = [];
+  }
+  /**
+   * Begin.
+   * @param {AudioBuffer|null} buffer of one channel, played in a loop; null: the microphone
+   * @param {{blocks: number, controls: number[], gain: number, wet: number}} settings blocks: of latency
+   */
+  async open(buffer, { blocks, controls, gain, wet }) {
+    const { context } = this;
+    const size = this.model.block_size;
+    const { port1, port2 } = new MessageChannel();
+    await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
+    if (!buffer) this.stream = await navigator.mediaDevices.getUserMedia({ audio: PLAIN });
+    await this.runner.ask("stream", { port: port1, controls }, [port1]);
+    if (this.closed) { this.release(); return; } // meanwhile
+    this.node = new AudioWorkletNode(context, "exchange", {
+      channelCount: 1, channelCountMode: "explicit", outputChannelCount: [1],
+      parameterData: { gain, wet }, processorOptions: { blockSize: size, blocks },
+    });
+    this.latency = (1000 * blocks * size) / context.sampleRate;
+    this.node.port.onmessage = ({ data }) => this.report(data);
+    this.node.port.postMessage({ worker: port2 }, [port2]);
+    this.begin(buffer);
+    this.node.connect(context.destination);
+  }
+  begin(buffer) {
+    if (buffer) {
+      this.source = this.context.createBufferSource();
+      Object.assign(this.source, { buffer, loop: true });
+      this.source.connect(this.node);
+      this.source.start();
+    } else {
+      this.source = this.context.createMediaStreamSource(this.stream);
+      this.source.connect(this.context.createChannelSplitter()).connect(this.node, 0);
+    }
+  }
+  /** Set "gain" (linear) or "wet" (0 to 1). */
+  set(name, value) { this.node?.parameters.get(name).setTargetAtTime(value, this.context.currentTime, SWITCH_S); }
+  /** Once a block; shown once a picture. */
+  report({ blocks, ms, peak, underruns }) {
+    this.blocks = blocks;
+    this.times = [...this.times.slice(-99), ms];
+    this.peak = Math.max(this.peak ?? 0, peak);
+    this.underruns = underruns;
+    this.due ??= requestAnimationFrame(() => {
+      this.due = null;
+      if (this.closed) return;
+      const { baseLatency = 0, outputLatency = 0 } = this.context;
+      const mean = this.times.reduce((sum, time) => sum + time, 0) / this.times.length;
+      const { latency } = this;
+      this.onreport({ peak: this.peak, underruns, mean, worst: Math.max(...this.times), latency, beyond: 1000 * (baseLatency + outputLatency) });
+      this.peak = 0;
+    });
+  }
+  async close() {
+    this.closed = true;
+    this.release();
+    await this.context.close();
+  }
+  release() {
+    this.stream?.getTracks().forEach((track) => track.stop());
+    this.node?.port.postMessage({});
+  }
+}
