@@ -31,6 +31,18 @@ def _plot(_name: str, words: list[str]) -> None:
     run(words)
 
 
+def _process(_name: str, words: list[str]) -> None:
+    from nablafx.export.process import run
+
+    run(words)
+
+
+def _export(_name: str, words: list[str]) -> None:
+    from nablafx.export.command import run
+
+    run(words)
+
+
 def _pretrain(_name: str, words: list[str]) -> None:
     from nablafx.training.pretrain import run
 
@@ -72,6 +84,8 @@ COMMANDS = {
     "validate": Command("losses and metrics of a trained model on the held-out part of the training audio", _lightning),
     "test": Command("metrics of a trained model on the test audio: a table, metrics.csv and pictures", _lightning),
     "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
+    "process": Command("audio files and folders through a model: a run, a bundle or a .nam file", _process),
+    "export": Command("a model as a file for other runtimes, checked against them", _export),
     "plot": Command("figures of a trained model: response, distortion, stages, training curves", _plot),
     "compare": Command("finished runs side by side: mean, spread, ranks", _compare),
     "report": Command("one page about finished runs: players, a blind test, figures; or a listening test", _report),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nablafx.dsp.filtering import sosfilt
 
+STEP = 4096  # samples between the places that the loudest stretch may begin at: whole blocks of any control rate
 QUIETEST_LUFS = -70.0
 """The absolute gate: what is quieter is silence."""
 _RELATIVE_GATE = 0.1  # of the mean power: -10 LU
@@ -106,3 +107,12 @@ def _powers(audio: Tensor, sample_rate: int) -> Tensor:
         whole = y.shape[-1] // hop * hop
         energies.append(y[0, :, :whole].reshape(len(audio), -1, hop).square().sum(dim=(0, 2)))
     return torch.cat(energies).unfold(0, _HOPS, 1).sum(dim=-1) / (_HOPS * hop)
+
+
+def loudest(y: Tensor, length: int, hop: int = STEP) -> int:
+    """Where the `length` samples of y (T,) with the most energy begin, at multiples of `hop`."""
+    if len(y) <= length:
+        return 0
+    energy = torch.cat([torch.zeros(1, dtype=torch.float64), y.double().square().cumsum(0)])
+    starts = torch.arange(0, len(y) - length + 1, hop)
+    return int(starts[(energy[starts + length] - energy[starts]).argmax()])

@@ -54,9 +54,9 @@ def _convert_checkpoint(old: Path, files: list[Path], output: str | None, overwr
     import torch
 
     from nablafx.convert.weights import chain_weights, net_weights
+    from nablafx.training.build import build
     from nablafx.training.checkpoints import read_checkpoint
     from nablafx.training.files import replacing
-    from nablafx.training.load import build
     from nablafx.training.runs import CHECKPOINTS
 
     files = files or [_config_of(old)]

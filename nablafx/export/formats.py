@@ -74,6 +74,7 @@ class Entry(NamedTuple):
 
 
 FORMATS = {
+    "bundle": Entry("nablafx.export.bundle", ".nablafx", "one file that nablafx itself loads"),
     "nam": Entry("nablafx.export.nam", ".nam", "Neural Amp Modeler's players; knobs as they stand"),
     "onnx": Entry("nablafx.export.onnx", ".onnx", "ONNX Runtime, with the state as inputs and outputs"),
     "rtneural": Entry("nablafx.export.rtneural", ".json", "RTNeural and AIDA-X; LSTM"),

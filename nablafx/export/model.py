@@ -13,7 +13,7 @@ from nablafx.effects import Effect
 class Facts(TypedDict, total=False):
     """What a file says of a model for people to read; every field may be missing.
 
-    `metrics` are those of the test audio by name, `esr` of the validation audio among them where there was no test.
+    `metrics` are those of the test audio by name, `validation_esr` is that of the weights on the validation audio.
     `gear_type` and `tone_type` have the words of the NAM format. Levels are in dBu at full scale (0 dBFS).
     """
 
@@ -27,6 +27,7 @@ class Facts(TypedDict, total=False):
     input_level_dbu: float
     output_level_dbu: float
     metrics: dict[str, float]
+    validation_esr: float
     steps: int
     created: str
 

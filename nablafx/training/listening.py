@@ -8,13 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nablafx.analysis.loudness import loudest
 from nablafx.data import Batch, PairedAudioDataModule
 from nablafx.data.errors import DataError
 from nablafx.errors import UserError
 from nablafx.training.figures import Subject
 from nablafx.training.load import Loaded
-
-HOP = 4096  # samples between the places that a stretch may begin at: whole blocks of any control rate
 
 
 class Excerpt(NamedTuple):
@@ -77,15 +76,6 @@ def _told(names: Sequence[str], controls: Tensor | None) -> str:
     if controls is None:
         return ""
     return ", " + " ".join(f"{name} {value:.2f}" for name, value in zip(names, controls[0].tolist(), strict=True))
-
-
-def loudest(y: Tensor, length: int, hop: int = HOP) -> int:
-    """Where the `length` samples of y (T,) with the most energy begin, at multiples of `hop`."""
-    if len(y) <= length:
-        return 0
-    energy = torch.cat([torch.zeros(1, dtype=torch.float64), y.double().square().cumsum(0)])
-    starts = torch.arange(0, len(y) - length + 1, hop)
-    return int(starts[(energy[starts + length] - energy[starts]).argmax()])
 
 
 def _batches(loaded: Loaded, seconds: float, count: int) -> Iterator[Batch]:

@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from jsonargparse import ArgumentParser
 
-import nablafx.conditioning
-import nablafx.controllers
-import nablafx.processors  # noqa: F401  short names in configs resolve among what is imported
 from nablafx.data import PairedAudioDataModule
-from nablafx.effects import Effect
 from nablafx.errors import UserError
+from nablafx.training.build import build
 from nablafx.training.checkpoints import check_fits, read_checkpoint
 from nablafx.training.record import read_record
 from nablafx.training.runs import checkpoint, folder_of
@@ -44,18 +40,6 @@ class Loaded(NamedTuple):
         if not isinstance(section, dict):
             return None
         return PairedAudioDataModule(**{**section, "preload": False, "cache_on_device": False})
-
-
-def build(effect: Any, num_controls: int, sample_rate: int = 48_000) -> Effect:
-    """The effect that a config describes, for a device with so many controls."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(Effect, "effect")
-    described: dict[str, Any] = {"class_path": effect} if isinstance(effect, str) else effect
-    # an effect takes what it needs of what the data say
-    wanted = parser.parse_object({"effect": described}).effect.init_args
-    facts = {"num_controls": num_controls, "sample_rate": sample_rate}
-    values = {**described.get("init_args", {}), **{name: value for name, value in facts.items() if name in wanted}}
-    return parser.instantiate(parser.parse_object({"effect": {**described, "init_args": values}})).effect
 
 
 def load(place: str | Path, which: str = "best") -> Loaded:

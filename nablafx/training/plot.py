@@ -10,10 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from nablafx.errors import UserError
 from nablafx.plots import plot_history
+from nablafx.training.controls import controls_of
 from nablafx.training.figures import FIGURES, Subject, draw
 from nablafx.training.files import png_bytes, replacing
 from nablafx.training.listening import excerpts, subject_of
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HISTORY = "history"
-HALF = 0.5
 
 
 def run(words: list[str]) -> None:
@@ -97,28 +95,6 @@ def _subject(loaded: Loaded, given: str | None, seconds: float) -> Subject:
         print(f"Without audio: {error}")
     controls = None if given is None else controls_of(given, loaded.control_names)
     return subject_of(loaded, excerpt, str(loaded.folder), controls)
-
-
-def controls_of(given: str, names: tuple[str, ...]) -> torch.Tensor | None:
-    """'D=0.3,T=1' -> (1, P) in [0, 1]; what is not said stands at 0.5. None for a device without knobs.
-
-    Raises:
-        UserError: an unknown knob, or a value that is none.
-    """
-    values = dict.fromkeys(names, HALF)
-    for part in filter(None, (part.strip() for part in given.split(","))):
-        name, _, text = part.partition("=")
-        if name not in values:
-            raise UserError(
-                f"there is no knob {name!r}; the model has {', '.join(names) or 'none'} (--controls D=0.5,T=1)"
-            )
-        try:
-            values[name] = float(text)
-        except ValueError:
-            values[name] = math.nan
-        if not 0 <= values[name] <= 1:
-            raise UserError(f"the knob {name} is {text!r}; it needs a number from 0 to 1")
-    return torch.tensor([list(values.values())]) if names else None
 
 
 def _why_not(name: str, subject: Subject) -> str:

@@ -9,7 +9,7 @@ import yaml
 from nablafx.convert.configs import Conversion
 from nablafx.convert.old import NoCounterpartError
 from nablafx.errors import UserError
-from nablafx.training.load import build
+from nablafx.training.build import build
 from tests.cli import nablafx
 from tests.conftest import ROOT
 from tests.effects.committed import GRID, build_chain, config

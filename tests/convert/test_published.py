@@ -16,7 +16,7 @@ import yaml
 from nablafx.convert.configs import Conversion
 from nablafx.convert.weights import chain_weights, net_weights
 from nablafx.effects import Effect
-from nablafx.training.load import build
+from nablafx.training.build import build
 from tests.cli import nablafx
 from tests.conftest import ROOT
 from tests.published.cases import CASES, NUM_CONTROLS

@@ -11,8 +11,9 @@ import soundfile
 import torch
 import yaml
 
+from nablafx.analysis.loudness import STEP, loudest
 from nablafx.errors import UserError
-from nablafx.training.listening import HOP, excerpts, loudest, subject_of
+from nablafx.training.listening import excerpts, subject_of
 from nablafx.training.load import load
 
 
@@ -34,7 +35,7 @@ def test_an_excerpt_is_a_part_of_the_whole(run):
     loaded = load(run)
     (excerpt,) = excerpts(loaded, 0.3, 5)
     assert excerpt.start > 0
-    assert excerpt.start % HOP == 0
+    assert excerpt.start % STEP == 0
     wet = next(p for p in _wet(run) if "test" in p.parts)
     y = soundfile.read(wet, dtype="float32")[0]
     stretch = slice(excerpt.start, excerpt.start + 14_400)

@@ -8,10 +8,11 @@ import soundfile
 import torch
 
 from nablafx.errors import UserError
+from nablafx.training.controls import controls_of
 from nablafx.training.figures import FIGURES
 from nablafx.training.load import load
 from nablafx.training.media import NormsCallback
-from nablafx.training.plot import controls_of, read_history
+from nablafx.training.plot import read_history
 from tests.cli import config, data_words, nablafx
 from tests.conftest import ROOT
 
