@@ -1,4 +1,5 @@
 const SWITCH_S = 0.004; // time constant: too short to hear as a fade, too long to click
+const SHOWN_MS = 100;
 const PLAIN = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
 /** A file's first channel, at `rate`. */
@@ -34,8 +35,11 @@ export class Live {
       parameterData: { gain, wet }, processorOptions: { blockSize: size, blocks },
     });
     this.latency = (1000 * blocks * size) / context.sampleRate;
+    await new Promise((ready) => {
+      this.node.port.onmessage = ready;
+      this.node.port.postMessage({ worker: port2 }, [port2]);
+    });
     this.node.port.onmessage = ({ data }) => this.report(data);
-    this.node.port.postMessage({ worker: port2 }, [port2]);
     this.begin(buffer);
     this.node.connect(context.destination);
   }
@@ -52,13 +56,13 @@ export class Live {
   }
   /** Set "gain" (linear) or "wet" (0 to 1). */
   set(name, value) { this.node?.parameters.get(name).setTargetAtTime(value, this.context.currentTime, SWITCH_S); }
-  /** Once a block; shown once a picture. */
+  /** Once a block; shown now and then. */
   report({ blocks, ms, peak, underruns }) {
     this.blocks = blocks;
     this.times = [...this.times.slice(-99), ms];
     this.peak = Math.max(this.peak ?? 0, peak);
     this.underruns = underruns;
-    this.due ??= requestAnimationFrame(() => {
+    this.due ??= setTimeout(() => {
       this.due = null;
       if (this.closed) return;
       const { baseLatency = 0, outputLatency = 0 } = this.context;
@@ -66,7 +70,7 @@ export class Live {
       const { latency } = this;
       this.onreport({ peak: this.peak, underruns, mean, worst: Math.max(...this.times), latency, beyond: 1000 * (baseLatency + outputLatency) });
       this.peak = 0;
-    });
+    }, SHOWN_MS);
   }
   async close() {
     this.closed = true;

@@ -4,7 +4,7 @@ import { wav } from "./wav.js";
 
 const find = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`[name=${name}]:checked`).value;
-const decibels = (value) => `${value > 0 ? "+" : ""}${value} dB`;
+const decibels = (value, unit = "dB") => `${value} ${unit}`.replace("-", "−");
 const linear = (value) => 10 ** (value / 20);
 
 /** The page: what it plays, and what it shows of that. */
@@ -54,13 +54,13 @@ class Demo {
     }
   }
   turn(knob) {
-    knob.nextElementSibling.value = Number(knob.value).toFixed(2);
+    knob.nextElementSibling.textContent = Number(knob.value).toFixed(2);
     this.runner.ask("turn", { controls: this.controls });
   }
   turnGain() {
     const text = decibels(Number(find("gain").value));
     find("gain").setAttribute("aria-valuetext", text);
-    find("gain").nextElementSibling.value = text;
+    find("gain").nextElementSibling.textContent = text;
     this.live?.set("gain", this.gain);
   }
   fail(error) {
@@ -108,6 +108,7 @@ class Demo {
       const blocks = Number(find("blocks").value);
       const settings = { blocks, controls: this.controls, gain: this.gain, wet: Number(chosen("heard")) };
       await live.open(this.buffers[source] ?? null, settings);
+      await live.context.resume();
       if (this.live === live) this.tell(`Playing the ${source}.`);
     } catch (error) {
       if (this.live === live) this.fail(error);
@@ -125,7 +126,7 @@ class Demo {
     const { sample_rate: rate, block_size: size } = this.model;
     const level = report?.peak ? 20 * Math.log10(report.peak) : -Infinity;
     find("level").value = Math.max(level, -60);
-    find("level-text").value = level < -60 ? "silence" : `${level.toFixed(1)} dBFS${level >= 0 ? ", clips" : ""}`;
+    find("level-text").textContent = level < -60 ? "silence" : `${decibels(level.toFixed(1), "dBFS")}${level >= 0 ? ", clips" : ""}`;
     if (!report) return;
     const percent = (ms) => `${((100 * ms * rate) / (1000 * size)).toFixed(0)} %`;
     find("load").textContent = `${percent(report.mean)} of real time, ${percent(report.worst)} at worst`;

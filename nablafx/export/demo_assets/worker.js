@@ -41,7 +41,7 @@ let session, model, live, wanted;
 const asked = {
   async open({ model: told, bytes }) {
     model = told;
-    session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+    session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], graphOptimizationLevel: "all", logSeverityLevel: 3 });
     const trial = new Stream(session, model, model.controls);
     for (let n = 0; n < 3; n++) await trial.run(new Float32Array(model.block_size)); // the first runs are slow
   },

@@ -28,6 +28,7 @@ class Exchange extends AudioWorkletProcessor {
       if (!worker) { this.ended = true; return; }
       this.worker = worker;
       worker.onmessage = ({ data }) => this.take(data);
+      this.port.postMessage("ready");
     };
   }
 
@@ -42,6 +43,7 @@ class Exchange extends AudioWorkletProcessor {
   }
 
   process([input], [[output]], { gain, wet }) {
+    if (!this.worker) return !this.ended;
     const late = this.now + output.length > this.made;
     if (late && !this.late) this.underruns++;
     this.late = late;
