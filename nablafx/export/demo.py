@@ -67,7 +67,9 @@ def block_size_of(model: Model, given: int | None) -> int:
     if given is None:
         return -(-BLOCK // unit) * unit
     if given % unit or not 0 < given <= LARGEST:
-        raise UserError(f"--block-size is {given}; {model.name} in a browser needs a multiple of {unit} up to {LARGEST}")
+        raise UserError(
+            f"--block-size is {given}; {model.name} in a browser needs a multiple of {unit} up to {LARGEST}"
+        )
     return given
 
 

@@ -25,8 +25,8 @@ DESCRIPTION = "model.json"
 RIFF_SECONDS = 10
 # of the page and of what it starts: nothing but its own folder
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; worker-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; "
+    "worker-src 'self'; img-src data:; base-uri 'none'; form-action 'none'"
 )
 _ASSETS = files("nablafx.export") / "demo_assets"
 _STYLE = files("nablafx.report") / "assets" / "page.css"
@@ -35,7 +35,13 @@ _TERMS = "riff-license.txt"
 
 
 def write_page(
-    folder: Path, model: Model, controls: Tensor | None, block_size: int, riff: np.ndarray, name: str, terms: Path | None
+    folder: Path,
+    model: Model,
+    controls: Tensor | None,
+    block_size: int,
+    riff: np.ndarray,
+    name: str,
+    terms: Path | None,
 ) -> None:
     """Write everything into an empty folder.
 

@@ -67,7 +67,9 @@ def _wrong(folder: Path) -> str:
 def _fetched() -> Path:
     npm = shutil.which("npm")
     if npm is None:
-        raise UserError(f"the page needs {PACKAGE} {VERSION}, and there is no npm to get it with; install npm, or {_CURE}")
+        raise UserError(
+            f"the page needs {PACKAGE} {VERSION}, and there is no npm to get it with; install npm, or {_CURE}"
+        )
     print(f"Fetching {PACKAGE} {VERSION} with npm: once, 33 MB", flush=True)
     cache = _cache()
     try:

@@ -13,16 +13,18 @@ export async function decode(bytes, rate) {
 
 /** A source through the model to the loudspeakers, or to the end of an OfflineAudioContext. */
 export class Live {
-  constructor(model, runner, onreport, context = new AudioContext({ sampleRate: model.sample_rate, latencyHint: "interactive" })) {
-    Object.assign(this, { model, runner, onreport, context });
+  /** @param {{gain: number, wet: number}} settings linear, and from 0 (dry) to 1 */
+  constructor(model, runner, settings, onreport, context = new AudioContext({ sampleRate: model.sample_rate })) {
+    Object.assign(this, { model, runner, settings, onreport, context });
     this.times = [];
+    this.peak = 0;
   }
   /**
    * Begin.
    * @param {AudioBuffer|null} buffer of one channel, played in a loop; null: the microphone
-   * @param {{blocks: number, controls: number[], gain: number, wet: number}} settings blocks: of latency
+   * @param {number} blocks of latency
    */
-  async open(buffer, { blocks, controls, gain, wet }) {
+  async open(buffer, blocks, controls) {
     const { context } = this;
     const size = this.model.block_size;
     const { port1, port2 } = new MessageChannel();
@@ -32,7 +34,7 @@ export class Live {
     if (this.closed) { this.release(); return; } // meanwhile
     this.node = new AudioWorkletNode(context, "exchange", {
       channelCount: 1, channelCountMode: "explicit", outputChannelCount: [1],
-      parameterData: { gain, wet }, processorOptions: { blockSize: size, blocks },
+      parameterData: this.settings, processorOptions: { blockSize: size, blocks },
     });
     this.latency = (1000 * blocks * size) / context.sampleRate;
     await new Promise((ready) => {
@@ -54,23 +56,25 @@ export class Live {
       this.source.connect(this.context.createChannelSplitter()).connect(this.node, 0);
     }
   }
-  /** Set "gain" (linear) or "wet" (0 to 1). */
-  set(name, value) { this.node?.parameters.get(name).setTargetAtTime(value, this.context.currentTime, SWITCH_S); }
+  set(name, value) {
+    this.settings[name] = value;
+    this.node?.parameters.get(name).setTargetAtTime(value, this.context.currentTime, SWITCH_S);
+  }
   /** Once a block; shown now and then. */
   report({ blocks, ms, peak, underruns }) {
     this.blocks = blocks;
     this.times = [...this.times.slice(-99), ms];
-    this.peak = Math.max(this.peak ?? 0, peak);
+    this.peak = Math.max(this.peak, peak);
     this.underruns = underruns;
-    this.due ??= setTimeout(() => {
-      this.due = null;
-      if (this.closed) return;
-      const { baseLatency = 0, outputLatency = 0 } = this.context;
-      const mean = this.times.reduce((sum, time) => sum + time, 0) / this.times.length;
-      const { latency } = this;
-      this.onreport({ peak: this.peak, underruns, mean, worst: Math.max(...this.times), latency, beyond: 1000 * (baseLatency + outputLatency) });
-      this.peak = 0;
-    }, SHOWN_MS);
+    this.due ??= setTimeout(() => this.show(), SHOWN_MS);
+  }
+  show() {
+    this.due = null;
+    if (this.closed) return;
+    const { peak, underruns, latency, context: { baseLatency = 0, outputLatency = 0 } } = this;
+    const mean = this.times.reduce((sum, time) => sum + time, 0) / this.times.length;
+    this.onreport({ peak, underruns, latency, mean, worst: Math.max(...this.times), beyond: 1000 * (baseLatency + outputLatency) });
+    this.peak = 0;
   }
   async close() {
     this.closed = true;

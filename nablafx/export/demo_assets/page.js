@@ -99,15 +99,14 @@ class Demo {
   }
   toggle() { return this.live ? this.stop() : find("play").disabled || this.play(); }
   async play() {
-    await this.cancel();
-    const live = new Live(this.model, this.runner, (report) => this.show(report));
+    this.cancel();
+    const settings = { gain: this.gain, wet: Number(chosen("heard")) };
+    const live = new Live(this.model, this.runner, settings, (report) => this.show(report));
     this.live = live;
     find("play").textContent = "Stop";
     try {
       const source = chosen("source");
-      const blocks = Number(find("blocks").value);
-      const settings = { blocks, controls: this.controls, gain: this.gain, wet: Number(chosen("heard")) };
-      await live.open(this.buffers[source] ?? null, settings);
+      await live.open(this.buffers[source] ?? null, Number(find("blocks").value), this.controls);
       await live.context.resume();
       if (this.live === live) this.tell(`Playing the ${source}.`);
     } catch (error) {
@@ -123,11 +122,11 @@ class Demo {
     if (live) this.tell("Stopped.");
   }
   show(report) {
-    const { sample_rate: rate, block_size: size } = this.model;
     const level = report?.peak ? 20 * Math.log10(report.peak) : -Infinity;
     find("level").value = Math.max(level, -60);
     find("level-text").textContent = level < -60 ? "silence" : `${decibels(level.toFixed(1), "dBFS")}${level >= 0 ? ", clips" : ""}`;
     if (!report) return;
+    const { sample_rate: rate, block_size: size } = this.model;
     const percent = (ms) => `${((100 * ms * rate) / (1000 * size)).toFixed(0)} %`;
     find("load").textContent = `${percent(report.mean)} of real time, ${percent(report.worst)} at worst`;
     find("underruns").textContent = report.underruns;
@@ -135,7 +134,7 @@ class Demo {
   }
 
   async render() {
-    if (this.rendering) { await this.cancel(); return; }
+    if (this.rendering) { this.cancel(); return; }
     await this.stop();
     const { sample_rate: rate } = this.model;
     const source = chosen("source");
@@ -167,7 +166,7 @@ class Demo {
     const seconds = audio.length / rate;
     return `${seconds.toFixed(1)} s rendered in ${(ms / 1000).toFixed(2)} s, ${((1000 * seconds) / ms).toFixed(1)} times real time.`;
   }
-  async cancel() { if (this.rendering) await this.runner.ask("cancel"); }
+  cancel() { if (this.rendering) this.runner.ask("cancel"); }
 }
 
 const demo = new Demo();
