@@ -48,7 +48,7 @@ class Demo {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.key === "b" || event.key === "B") {
       document.querySelector("[name=heard]:not(:checked)").click();
-    } else if (event.key === " " && !event.target.matches("button, a, [type=file]")) {
+    } else if (event.key === " " && !event.target.matches("button, a, select, [type=file]")) {
       event.preventDefault();
       this.toggle();
     }
