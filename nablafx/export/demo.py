@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -80,6 +80,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     Raises:
         UserError: something else than a demo is there, or it cannot be written.
     """
+    folder = folder.resolve()
     if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is no demo, and is left as it is; name another folder with --output")
     try:
@@ -91,7 +92,12 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             yield made
             if folder.exists():
                 os.replace(folder, old)
-            os.replace(made, folder)
+            try:
+                os.replace(made, folder)
+            except OSError:
+                if old.exists():
+                    os.replace(old, folder)
+                raise
         finally:
             shutil.rmtree(scratch)
     except OSError as error:
@@ -132,7 +138,8 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
 def _serve(folder: Path, port: int) -> None:
     with server(folder, port) as serving:
         print(f"Open http://localhost:{serving.server_address[1]}/ (Ctrl-C ends it)", flush=True)
-        serving.serve_forever()
+        with suppress(KeyboardInterrupt):
+            serving.serve_forever()
 
 
 def _knobs(model: Model, given: str | None) -> Tensor | None:

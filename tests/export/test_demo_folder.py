@@ -14,11 +14,12 @@ import pytest
 import soundfile
 
 from nablafx.errors import UserError
-from nablafx.export import demo, demo_runtime
+from nablafx.export import bundle, demo, demo_runtime
 from nablafx.export.demo_page import read_riff
+from nablafx.export.formats import Request
 from nablafx.shipped import ROOT
 
-from .made import model
+from .made import audio, model
 
 CONTENTS = {name: f"{name} 1.30".encode() for name in demo_runtime.FILES}
 # npm as a stand-in: it copies a package that is there, and tells what it was asked
@@ -154,6 +155,16 @@ def test_nothing_else_is_replaced(tmp_path):
         demo.replacing_folder(Path("/dev/null/x")),
     ):
         pass
+
+
+def test_a_demo_lies_beside_its_bundle(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "write_page", lambda folder, *rest: (folder / "model.json").write_text("{}"))
+    bundle.write(model(), tmp_path / "amp.nablafx", Request(None, None, audio()))
+    demo.run([str(tmp_path / "amp.nablafx")])
+    assert (tmp_path / "amp-demo" / "model.json").is_file()
+    assert f"python -m http.server --directory {tmp_path / 'amp-demo'}" in capsys.readouterr().out
+    with pytest.raises(UserError, match="demo/lstm/smoke has no knobs; leave --controls away"):
+        demo.run([str(tmp_path / "amp.nablafx"), "--controls", "D=1"])
 
 
 @pytest.mark.parametrize(("kind", "given", "size"), [("lstm", None, 512), ("tfilm", None, 512), ("tfilm", 128, 128)])
