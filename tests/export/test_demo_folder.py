@@ -138,6 +138,24 @@ def test_a_folder_is_replaced_whole_or_stays(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["demo"]
 
 
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def full(source, target):
+        if Path(source).name == "made":
+            raise OSError("no space left")
+        replace(source, target)
+
+    folder = tmp_path / "demo"
+    with demo.replacing_folder(folder) as made:
+        (made / "model.json").write_text("old")
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(UserError, match="no space left"), demo.replacing_folder(folder):
+        pass
+    assert (folder / "model.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
 def test_nothing_else_is_replaced(tmp_path):
     mine, empty = tmp_path / "mine", tmp_path / "empty"
     mine.mkdir()
