@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 from importlib.metadata import version
@@ -63,7 +62,7 @@ def write_page(
         "sample_rate": model.sample_rate,
         "block_size": block_size,
         "controls": knobs,
-        "states": _taken_states(folder / "model.onnx"),
+        "states": _states(folder / "model.onnx"),
         # what is left of the past is gone by then: exactly, or for what never ends, after a second almost
         "settle": model.effect.receptive_field or model.sample_rate,
         "riff": "riff.flac",
@@ -146,22 +145,17 @@ def _facts(model: Model) -> list[tuple[str, str]]:
     return [(key, str(value)) for key, value in told.items() if value]
 
 
-def _taken_states(path: Path) -> list[dict[str, Any]]:
-    """The state that a stream begins with, taken out of the file: of each tensor the names, type, shape and values.
-
-    ONNX Runtime Web refuses a value for an input that has a default.
-    """
+def _states(path: Path) -> list[dict[str, Any]]:
+    """Of each tensor of the model's state its names, type and shape; a stream begins with zeros."""
     import onnx
 
-    model = onnx.load(path)
-    defaults = {tensor.name: tensor for tensor in model.graph.initializer}
+    graph = onnx.load(path).graph
+    inputs = [value for value in graph.input if value.name not in ("x", "controls")]
+    outputs = [value for value in graph.output if value.name != "y"]
     states = []
-    for value in model.graph.input:
-        if value.name in defaults:
-            array = np.ascontiguousarray(onnx.numpy_helper.to_array(defaults[value.name]))
-            model.graph.initializer.remove(defaults[value.name])
-            data = base64.b64encode(array.tobytes()).decode()
-            told = {"input": value.name, "output": f"next.{value.name}", "type": array.dtype.name}
-            states.append({**told, "shape": list(array.shape), "data": data})
-    onnx.save(model, path)
+    for before, after in zip(inputs, outputs, strict=True):
+        tensor = before.type.tensor_type
+        shape = [dim.dim_value for dim in tensor.shape.dim]
+        kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        states.append({"input": before.name, "output": after.name, "type": kind, "shape": shape})
     return states

@@ -91,7 +91,8 @@ class Written:
 def opened(chromium, demo: Written, **options) -> Visit:
     visit = Visit(chromium, demo.address, **options)
     visit.until("/^(Ready|It does)/.test(document.getElementById('status').textContent)")
-    assert visit.page.locator("#status").text_content() == "Ready."
+    told = visit.page.locator("#status").text_content()
+    assert told == "Ready.", told
     return visit
 
 

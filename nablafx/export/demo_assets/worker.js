@@ -9,18 +9,17 @@ ort.env.logLevel = "error";
 
 const ARRAYS = { float32: Float32Array, float64: Float64Array, int64: BigInt64Array, int32: Int32Array, bool: Uint8Array };
 
-function tensor({ type, shape, data }) {
-  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-  return new ort.Tensor(type, new ARRAYS[type](bytes.buffer), shape);
+function zeros({ type, shape }) {
+  return new ort.Tensor(type, new ARRAYS[type](shape.reduce((count, size) => count * size, 1)), shape);
 }
 
 /** The model with a state that goes on from block to block. */
 class Stream {
   constructor(session, model, controls) {
     Object.assign(this, { session, model, controls });
-    this.state = model.states.map(tensor);
+    this.state = model.states.map(zeros);
   }
-  /** Go to rest: the state in the file is that of silence with the knobs of the file; with others, it hears silence first. */
+  /** Go to rest: zeros are what silence leaves with the knobs as they were at first; with others, it hears silence first. */
   async rest() {
     if (this.controls.every((value, n) => value === this.model.controls[n])) return;
     for (let n = 0; n < this.model.settle; n += this.model.block_size) await this.run(new Float32Array(this.model.block_size));
