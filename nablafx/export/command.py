@@ -16,14 +16,12 @@ from nablafx.analysis.loudness import loudest
 from nablafx.errors import UserError
 from nablafx.export.bundle import SUFFIX
 from nablafx.export.formats import FORMATS, Check, ExportError, Request, load_format
-from nablafx.export.model import Facts, Model
+from nablafx.export.model import GEAR_TYPES, TONE_TYPES, Facts, Model
 from nablafx.export.reading import read_model
 from nablafx.shipped import ROOT
 from nablafx.training.controls import controls_of
 from nablafx.training.files import replacing
 
-GEAR_TYPES = ("amp", "pedal", "pedal_amp", "amp_cab", "amp_pedal_cab", "preamp", "studio")
-TONE_TYPES = ("clean", "overdrive", "crunch", "hi_gain", "fuzz")
 _TEXTS = ("author", "license", "comment", "gear_make", "gear_model")
 _RIFF = ROOT / "demo" / "DRY" / "test" / "t-eguitar.input.flac"
 

@@ -9,12 +9,16 @@ from torch import Tensor
 
 from nablafx.effects import Effect
 
+# the words of the NAM format
+GEAR_TYPES = ("amp", "pedal", "pedal_amp", "amp_cab", "amp_pedal_cab", "preamp", "studio")
+TONE_TYPES = ("clean", "overdrive", "crunch", "hi_gain", "fuzz")
+
 
 class Facts(TypedDict, total=False):
     """What a file says of a model for people to read; every field may be missing.
 
     `metrics` are those of the test audio by name, `validation_esr` is that of the weights on the validation audio.
-    `gear_type` and `tone_type` have the words of the NAM format. Levels are in dBu at full scale (0 dBFS).
+    `gear_type` is one of GEAR_TYPES, `tone_type` one of TONE_TYPES. Levels are in dBu at full scale (0 dBFS).
     """
 
     author: str

@@ -21,7 +21,7 @@ def read_model(place: str | Path, which: str = "best") -> Model:
     if path.suffix == SUFFIX:
         return read_bundle(path)
     if path.suffix == ".nam":
-        from nablafx.export.nam_reader import read_nam
+        from nablafx.export.nam import read_nam
 
         return read_nam(path)
     if path.is_file() and path.suffix != ".ckpt":

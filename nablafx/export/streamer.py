@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 
 from nablafx.effects import Effect
+from nablafx.effects.base import WHOLE
+from nablafx.export.engine import NoLoweringError, NumbaEngine
+
+# samples of the longest block that there is room for at first
+_BLOCK = 1024
 
 
 class Engine(Protocol):
@@ -49,6 +54,14 @@ class TorchEngine:
         return y.view(-1).numpy()
 
 
+def fastest_engine(effect: Effect) -> Engine:
+    """What runs an effect fastest: compiled loops, or itself where a part of it has none."""
+    try:
+        return NumbaEngine(effect)
+    except NoLoweringError:
+        return TorchEngine(effect)
+
+
 class Streamer:
     """A mono stream through an effect: `y = streamer.process(x)` for blocks of 1 sample or more, in any order of sizes.
 
@@ -74,7 +87,7 @@ class Streamer:
         Raises:
             ValueError: controls of another number, or an effect that takes a sequence as a whole.
         """
-        if effect.cold_start and effect.frame_size > 2**32:
+        if effect.frame_size == WHOLE:
             raise ValueError(
                 f"{type(effect).__name__} with cold_start takes a sequence as a whole and cannot be streamed; build it "
                 "with cold_start: false"
@@ -82,15 +95,15 @@ class Streamer:
         self._effect = effect.eval()
         self._frame = effect.frame_size
         self.latency = self._frame - 1
-        self._engine = (engine or TorchEngine)(effect)  # type: ignore[call-arg]
+        self._engine: Engine = (engine or fastest_engine)(effect)  # type: ignore[call-arg]
         self._controls = self._checked(controls)
+        self._heard, self._made = (np.zeros(self.latency + _BLOCK, np.float32) for _ in range(2))
         self.reset()
 
     def reset(self) -> None:
         """Forget what was heard: silence for ever, with the knobs as they stand."""
         self._engine.reset(self._controls)
-        self._waiting = np.zeros(0, np.float32)
-        self._ready = np.zeros(self.latency, np.float32)
+        self._begin()
 
     def turn(self, controls: Sequence[float]) -> None:
         """Set the knobs (P,) in [0, 1]; what is heard from the next block on, the model goes on from where it is."""
@@ -108,20 +121,46 @@ class Streamer:
             raise ValueError(f"Streamer: a block must be mono, of shape (n,), got {x.shape}")
         if self._frame == 1:
             return self._engine.run(x).copy() if len(x) else x
-        heard = np.concatenate([self._waiting, x])
-        whole = len(heard) // self._frame * self._frame
-        self._waiting = heard[whole:]
-        made = [self._engine.run(heard[:whole])] if whole else []
-        ready = np.concatenate([self._ready, *made])
-        self._ready = ready[len(x) :]
-        return ready[: len(x)]
+        self._make_room(len(x))
+        stop = self._waiting + len(x)
+        self._heard[self._waiting : stop] = x
+        whole = stop // self._frame * self._frame
+        self._run(whole)
+        self._waiting = stop - whole
+        self._heard[: self._waiting] = self._heard[whole:stop]
+        return self._take(len(x))
 
     def flush(self) -> np.ndarray:
         """The last `latency` samples of the stream, which ends here: `reset` begins another."""
-        rest = [self._engine.run(self._waiting)] if len(self._waiting) else []
-        last = np.concatenate([self._ready, *rest])
-        self._waiting = self._ready = np.zeros(0, np.float32)
+        self._run(self._waiting)
+        last = self._take(self._ready)
+        self._begin()
         return last
+
+    def _begin(self) -> None:
+        # samples that wait in `heard` for their frame to be whole, and samples in `made` that wait to leave
+        self._waiting, self._ready = 0, self.latency
+        self._made[: self.latency] = 0
+
+    def _run(self, length: int) -> None:
+        """The first samples that were heard, to where those end that were made."""
+        if length:
+            self._made[self._ready : self._ready + length] = self._engine.run(self._heard[:length])
+            self._ready += length
+
+    def _take(self, length: int) -> np.ndarray:
+        """The first samples that were made, which are gone then."""
+        taken = self._made[:length].copy()
+        self._ready -= length
+        self._made[: self._ready] = self._made[length : length + self._ready]
+        return taken
+
+    def _make_room(self, length: int) -> None:
+        """For a block longer than any before."""
+        needed = self.latency + length
+        if needed > len(self._heard):
+            self._heard = np.concatenate([self._heard[: self._waiting], np.zeros(needed - self._waiting, np.float32)])
+            self._made = np.concatenate([self._made[: self._ready], np.zeros(needed - self._ready, np.float32)])
 
     def _checked(self, controls: Sequence[float] | None) -> Tensor | None:
         count = self._effect.num_controls

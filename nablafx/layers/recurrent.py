@@ -32,15 +32,17 @@ class Recurrent(nn.LSTM):
         y = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
         return y, (h.transpose(0, 1), c.transpose(0, 1))
 
-    def rest(self, x: Tensor) -> tuple[Tensor, State]:
+    def rest(self, x: Tensor, start: State | None = None) -> tuple[Tensor, State]:
         """Output (B, hidden_size) and state after the constant input x (B, input_size) held for ever.
 
-        Found layer by layer as the fixed point of the recurrence near which a run from zero settles. Where a layer
-        has none that attracts (it may oscillate for ever), the nearest point found is taken: a valid state, like any
-        other.
+        Found layer by layer as the fixed point of the recurrence near which a run from `start` (None: zero) settles.
+        Where a layer has none that attracts (it may oscillate for ever), the nearest point found is taken: a valid
+        state, like any other.
         """
+        zero = x.new_zeros(x.shape[0], self.num_layers, self.hidden_size)
+        h, c = (s.transpose(0, 1).contiguous() for s in start or (zero, zero))
         with torch.no_grad():
-            _, (settled, _) = super().forward(x.unsqueeze(1).expand(-1, _SETTLING_STEPS, -1))
+            _, (settled, _) = super().forward(x.unsqueeze(1).expand(-1, _SETTLING_STEPS, -1), (h, c))
         states = []
         for layer in range(self.num_layers):
             weights = [getattr(self, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]

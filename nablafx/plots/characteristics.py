@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nablafx.plots.style import Theme, hertz, label, legend, panel, theme_of
+from nablafx.plots.style import Theme, hertz, label, legend, panel, sheet, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,16 +28,13 @@ def plot_response(
     The phase is that at the output against the input, between -180 and 180 degrees: identity lies at 0, inversion at
     ±180. Raises ValueError for shapes that do not agree.
     """
-    from matplotlib.figure import Figure
-
     if response.shape != (len(levels_db), len(freqs_hz)):
         raise ValueError(
             f"plot_response: the response is {response.shape}, and there are {len(levels_db)} levels and "
             f"{len(freqs_hz)} frequencies; it needs (levels, frequencies)"
         )
     theme = theme_of(dark)
-    figure = Figure(figsize=(9.0, 6.6), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=0.985)
+    figure = sheet(title, 9.0, 6.6, theme)
     grid = figure.add_gridspec(2, 1, left=0.09, right=0.98, top=0.87, bottom=0.085, hspace=0.3)
     upper, lower = (panel(figure, grid[k], theme) for k in range(2))
     for level, row, colour in zip(levels_db, response, _shades(len(levels_db), theme), strict=True):
@@ -68,11 +65,8 @@ def plot_distortion(
     dark: bool = False,
 ) -> Figure:
     """Power of what comes beside a sine (odd, even, inharmonic), relative to it, over its frequency (F,)."""
-    from matplotlib.figure import Figure
-
     theme = theme_of(dark)
-    figure = Figure(figsize=(9.0, 4.4), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=0.98)
+    figure = sheet(title, 9.0, 4.4, theme)
     axes = panel(figure, figure.add_gridspec(1, 1, left=0.09, right=0.98, top=0.8, bottom=0.13)[0], theme)
     pens = zip(("o-", "s--", "^:"), (theme.target, theme.prediction, theme.ink), strict=True)
     for (name, power), (line, colour) in zip(parts.items(), pens, strict=True):
@@ -90,11 +84,8 @@ def plot_loop(
     x: np.ndarray, y: np.ndarray, frequency_hz: float, title: str = "Transfer curve", dark: bool = False
 ) -> Figure:
     """Output over input for one period of a slow sine, (N,) each."""
-    from matplotlib.figure import Figure
-
     theme = theme_of(dark)
-    figure = Figure(figsize=(5.6, 5.6), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=0.98)
+    figure = sheet(title, 5.6, 5.6, theme)
     axes = panel(figure, figure.add_gridspec(1, 1, left=0.14, right=0.97, top=0.86, bottom=0.11)[0], theme)
     axes.axhline(0.0, color=theme.faint, lw=0.8)
     axes.axvline(0.0, color=theme.faint, lw=0.8)
@@ -112,13 +103,10 @@ def plot_gain_trace(
     dark: bool = False,
 ) -> Figure:
     """Gains in dB over times in s, (N,) each, by name (target, prediction), under the dry audio (T,)."""
-    from matplotlib.figure import Figure
-
     from nablafx.plots.comparison import envelope
 
     theme = theme_of(dark)
-    figure = Figure(figsize=(10.0, 5.4), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=0.98)
+    figure = sheet(title, 10.0, 5.4, theme)
     grid = figure.add_gridspec(2, 1, height_ratios=(1.0, 2.2), left=0.08, right=0.985, top=0.87, bottom=0.1, hspace=0.4)
     upper, lower = (panel(figure, grid[k], theme) for k in range(2))
     starts, low, high = envelope(dry)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nablafx.plots.style import Theme, label, legend, panel, theme_of
+from nablafx.plots.style import Theme, label, legend, panel, sheet, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +31,6 @@ def plot_comparison(
     sample rate is in Hz. The title holds the error-to-signal ratio Σ(y − ŷ)² / Σy².
     Raises ValueError for several channels, unequal lengths or no samples.
     """
-    from matplotlib.figure import Figure
-
     signals = {"target": _mono(target), "prediction": _mono(prediction)}
     if dry is not None:
         signals["dry"] = _mono(dry)
@@ -41,8 +39,7 @@ def plot_comparison(
         raise ValueError(f"A comparison needs signals of one length above 0, got {lengths}.")
     signals["residual"] = signals["target"] - signals["prediction"]
     theme = theme_of(dark)
-    figure = Figure(figsize=(12.0, 9.5), dpi=100, facecolor=theme.ground)
-    figure.suptitle(f"{title}   ·   {_esr(signals)}", color=theme.ink, fontsize=14, y=0.985)
+    figure = sheet(f"{title}   ·   {_esr(signals)}", 12.0, 9.5, theme)
     # Fixed margins: matplotlib's layout engines would double the time of a figure.
     upper = figure.add_gridspec(
         2, 1, height_ratios=(1.0, 1.3), left=0.065, right=0.985, top=0.91, bottom=0.39, hspace=0.4

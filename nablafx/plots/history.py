@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nablafx.plots.style import Theme, label, legend, panel, theme_of
+from nablafx.plots.style import Theme, label, legend, panel, sheet, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +22,6 @@ def plot_history(history: Mapping[str, Series], title: str = "Training", dark: b
     history: (step, value) pairs by column, as history.csv names them: loss/train/total, loss/val/total,
     metrics/val/esr, lr-…. Raises ValueError where there is no loss.
     """
-    from matplotlib.figure import Figure
-
     losses = {stage: history.get(f"loss/{stage}/total", ()) for stage in ("train", "val")}
     if not any(len(series) for series in losses.values()):
         raise ValueError(
@@ -32,8 +30,7 @@ def plot_history(history: Mapping[str, Series], title: str = "Training", dark: b
     metrics = {name.removeprefix("metrics/val/"): s for name, s in history.items() if name.startswith("metrics/val/")}
     rates = {name: series for name, series in history.items() if name.startswith("lr")}
     theme = theme_of(dark)
-    figure = Figure(figsize=(10.0, 7.6), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=0.985)
+    figure = sheet(title, 10.0, 7.6, theme)
     grid = figure.add_gridspec(
         3, 1, height_ratios=(2.0, 1.6, 1.0), left=0.09, right=0.98, top=0.89, bottom=0.07, hspace=0.55
     )
@@ -67,14 +64,11 @@ def plot_histories(
 
     Raises ValueError where no run has a loss.
     """
-    from matplotlib.figure import Figure
-
     shown = {"Validation loss": "loss/val/total", "ESR of validation": "metrics/val/esr"}
     if not any(history.get("loss/val/total") for history in histories.values()):
         raise ValueError("plot_histories: no run has loss/val/total; a run logs it as it trains")
     theme = theme_of(dark)
-    figure = Figure(figsize=(10.0, 7.0), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=0.985)
+    figure = sheet(title, 10.0, 7.0, theme)
     # the names are below, one a line: a row above a panel has no room for many
     below = 0.1 + 0.032 * len(histories)
     grid = figure.add_gridspec(2, 1, left=0.09, right=0.98, top=0.9, bottom=below, hspace=0.4)

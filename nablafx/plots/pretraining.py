@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nablafx.plots.style import LIGHT, label, legend, panel
+from nablafx.plots.style import LIGHT, label, legend, panel, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def plot_curve_fit(
     Raises ValueError for unequal lengths or no values.
     """
     _check(x, target, prediction)
-    figure = _figure(title, 7.5)
+    figure = sheet(title, 11.0, 7.5, LIGHT)
     upper = figure.add_gridspec(1, 2, left=0.085, right=0.985, top=0.88, bottom=0.57, wspace=0.2)
     lower = figure.add_gridspec(1, max(len(tones), 1), left=0.085, right=0.985, top=0.42, bottom=0.08, wspace=0.2)
     axes = panel(figure, upper[0], LIGHT)
@@ -63,7 +63,7 @@ def plot_taps_fit(
     The sample rate is in Hz. Raises ValueError for unequal lengths or no values.
     """
     _check(target, prediction)
-    figure = _figure(title, 6.0)
+    figure = sheet(title, 11.0, 6.0, LIGHT)
     grid = figure.add_gridspec(2, 1, left=0.085, right=0.985, top=0.86, bottom=0.1, hspace=0.52)
     signals = _signals(target, prediction)
     _draw_taps(panel(figure, grid[0], LIGHT), signals, sample_rate)
@@ -75,14 +75,6 @@ def _check(*arrays: np.ndarray) -> None:
     shapes = {np.shape(array) for array in arrays}
     if len(shapes) > 1 or 0 in next(iter(shapes)) or len(next(iter(shapes))) != 1:
         raise ValueError(f"A fit is drawn from arrays of one length above 0, (N,); got the shapes {sorted(shapes)}.")
-
-
-def _figure(title: str, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11.0, height), dpi=100, facecolor=LIGHT.ground)
-    figure.suptitle(title, color=LIGHT.ink, fontsize=14, y=0.975)
-    return figure
 
 
 def _draw_error(axes: "Axes", x: np.ndarray, error: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nablafx.plots.comparison import envelope
-from nablafx.plots.style import Theme, hertz, label, panel, theme_of
+from nablafx.plots.style import Theme, hertz, label, panel, sheet, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,14 +47,11 @@ def plot_stages(stages: Sequence[StageView], sample_rate: int, title: str = "Sta
 
     Raises ValueError for no stages.
     """
-    from matplotlib.figure import Figure
-
     if not stages:
         raise ValueError("plot_stages: got no stages, needs one or more")
     theme = theme_of(dark)
     height = ROW_INCHES * len(stages) + 0.8
-    figure = Figure(figsize=(12.5, height), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=1 - 0.2 / height)
+    figure = sheet(title, 12.5, height, theme)
     grid = figure.add_gridspec(
         len(stages),
         3,

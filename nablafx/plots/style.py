@@ -27,6 +27,15 @@ def theme_of(dark: bool) -> Theme:
     return DARK if dark else LIGHT
 
 
+def sheet(title: str, width: float, height: float, theme: Theme) -> Figure:
+    """An empty figure of so many inches under its title."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=100, facecolor=theme.ground)
+    figure.suptitle(title, color=theme.ink, fontsize=13, y=1 - 0.1 / height)
+    return figure
+
+
 def panel(figure: Figure, place: Any, theme: Theme) -> Axes:
     """Axes with two spines, in the colours of the theme."""
     axes = figure.add_subplot(place, facecolor=theme.ground)

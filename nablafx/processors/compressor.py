@@ -13,7 +13,7 @@ from nablafx.layers.held import Held
 from nablafx.processors.base import Processor, Range, grid_of
 
 # power of -120 dB: silence has a level, and the level a gradient
-_SILENCE = 1e-12
+SILENCE = 1e-12
 
 
 class Compressor(Processor):
@@ -69,7 +69,7 @@ class Compressor(Processor):
         threshold, ratio, knee = (
             params[name].at_samples(length).to(x.dtype) for name in ("threshold_db", "ratio", "knee_db")
         )
-        level = 10 * torch.log10(x.square() + _SILENCE)
+        level = 10 * torch.log10(x.square() + SILENCE)
         over, knee = level - threshold, knee.clamp(min=1e-3)
         within = torch.clamp(over + knee / 2, torch.zeros_like(knee), knee)
         return (1 - 1 / ratio) * (within.square() / (2 * knee) + (over - knee / 2).clamp(min=0))

@@ -38,19 +38,19 @@ class PhaseShift(Processor):
         grid = grid_of(params)
         runs = [
             sosfilt(x, sos, zi, grid.block_size, grid.offset)
-            for sos, zi in zip(self._chains(**flat(params)), state.chunk(2, dim=2), strict=True)
+            for sos, zi in zip(self.chains(**flat(params)), state.chunk(2, dim=2), strict=True)
         ]
         return self._sum(runs, params["shift_deg"])
 
     def settle(self, x: Tensor, **params: Held) -> tuple[Tensor, Any]:
-        return self._sum([sosfilt_zi(x, sos) for sos in self._chains(**flat(params))], params["shift_deg"])
+        return self._sum([sosfilt_zi(x, sos) for sos in self.chains(**flat(params))], params["shift_deg"])
 
     def response(self, freqs_hz: Tensor, *, shift_deg: Tensor) -> Tensor:  # type: ignore[override]
-        in_phase, quadrature = (sos_response(sos, freqs_hz, self.sample_rate) for sos in self._chains(shift_deg))
+        in_phase, quadrature = (sos_response(sos, freqs_hz, self.sample_rate) for sos in self.chains(shift_deg))
         angle = torch.deg2rad(shift_deg).unsqueeze(-1)
         return angle.cos() * in_phase + angle.sin() * quadrature
 
-    def _chains(self, shift_deg: Tensor) -> list[Tensor]:
+    def chains(self, shift_deg: Tensor) -> list[Tensor]:
         """Sections (B, N, K, 6) of the two all-passes."""
         sine = torch.deg2rad(shift_deg).sin()
         # vanishes at 0 with all its derivatives; the clamp keeps their quotient finite
