@@ -184,8 +184,8 @@ def run_convnet(config: dict, x: np.ndarray, weights: Weights) -> np.ndarray:
         conv = weights.take(width, len(x), 2)
         x = convolve(x, conv, None if config["batchnorm"] else weights.take(width), dilation)
         if config["batchnorm"]:
-            mean, var, scale, shift = (weights.take(width)[:, None] for _ in range(4))
-            x = (x - mean) / np.sqrt(np.abs(var) + weights.take()) * scale + shift
+            mean, var, scale, shift = (np.abs(weights.take(width))[:, None] for _ in range(4))
+            x = (x - mean) / np.sqrt(var + np.abs(weights.take())) * scale + shift
         x = activate(config["activation"], x)
     return convolve(x, weights.take(1, width, 1), weights.take(1))
 

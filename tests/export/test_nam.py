@@ -256,6 +256,13 @@ def test_what_cannot_be_expressed_is_told(make, told, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_of_a_file_is_not_written_as_another(tmp_path):
+    effect = trained(CASES["tcn"])
+    nam.write(model_of(effect), tmp_path / "model.nam", request_of(effect))
+    with pytest.raises(ExportError, match=r"comes from a .nam file, .*: copy that file"):
+        nam.write(nam.read_nam(tmp_path / "model.nam"), tmp_path / "again.nam", request_of(effect))
+
+
 @pytest.mark.parametrize("make", [TCN, GCN, LSTM])
 def test_a_cold_start_is_told(make, tmp_path):
     effect = make(cold_start=True)

@@ -182,10 +182,12 @@ def test_keys_of_older_versions(put, audio):
 
 
 def test_of_a_container_the_largest_is_read(put, audio):
-    small, large = DOCUMENTS["linear"], DOCUMENTS["convnet"]
+    small, large = DOCUMENTS["linear"], {**DOCUMENTS["convnet"]}
     submodels = [{"max_value": 1.0, "model": large}, {"max_value": 0.5, "model": small}]
     container = nam.document("SlimmableContainer", {"submodels": submodels}, [])
+    large["metadata"] = {"name": "The large one", "gear_type": "amp"}
     model = put(container)
+    assert (model.name, model.facts) == ("The large one", {"gear_type": "amp"})
     np.testing.assert_allclose(play(model, audio.astype("f4")), nam.after_silence(large, audio), rtol=1e-4, atol=1e-5)
 
 

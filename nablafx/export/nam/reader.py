@@ -45,10 +45,11 @@ def read_nam(path: str | Path) -> Model:
         raise UserError(f"{path} cannot be read as a .nam file: its parts lie too deep in each other") from error
     except ValueError as error:
         raise UserError(f"{path} cannot be read as a .nam file: {error}") from error
-    facts = facts_of(fields)
+    # a container may leave it to its models
+    facts, name = facts_of(fields) or facts_of(document), name_of(fields) or name_of(document) or path.stem
     config = _without_weights(document).content["config"]
     described = {"class_path": f"nablafx.export.nam.{type(net).__name__}", "init_args": {"config": config}}
-    return Model(net.eval(), rate, (), name_of(fields) or path.stem, described, facts)
+    return Model(net.eval(), rate, (), name, described, facts)
 
 
 def _largest(fields: Fields) -> Fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import cycle
 from pathlib import Path
@@ -82,7 +83,7 @@ def check(model: Model, path: Path, request: Request) -> list[Check]:
     return checks
 
 
-def _blocks(audio: np.ndarray, sizes: tuple[int, ...]):
+def _blocks(audio: np.ndarray, sizes: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Cut audio (T,) into pieces of these sizes in turn."""
     start = 0
     for size in cycle(sizes):
