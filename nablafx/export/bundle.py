@@ -27,6 +27,7 @@ import nablafx.controllers
 import nablafx.effects
 import nablafx.processors
 from nablafx.effects import Effect
+from nablafx.export import nam
 from nablafx.export.formats import Check, Request, compare
 from nablafx.export.model import Facts, Model
 from nablafx.training.build import build
@@ -42,7 +43,7 @@ _LIMIT = 1e-8
 _ROOMS = (nablafx.effects, nablafx.conditioning, nablafx.processors, nablafx.controllers)
 # what is built is described by classes of these rooms alone
 _KNOWN = {name for room in _ROOMS for name in room.__all__}
-_KNOWN |= {f"{room.__name__}.{name}" for room in _ROOMS for name in room.__all__}
+_KNOWN |= {f"{room.__name__}.{name}" for room in (*_ROOMS, nam) for name in room.__all__}
 
 
 class BundleError(CheckpointError):

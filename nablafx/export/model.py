@@ -9,7 +9,6 @@ from torch import Tensor
 
 from nablafx.effects import Effect
 
-
 # the words of the NAM format
 GEAR_TYPES = ("amp", "pedal", "pedal_amp", "amp_cab", "amp_pedal_cab", "preamp", "studio")
 TONE_TYPES = ("clean", "overdrive", "crunch", "hi_gain", "fuzz")

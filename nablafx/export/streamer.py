@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nablafx.effects import Effect
+from nablafx.effects.base import WHOLE
 from nablafx.export.engine import NoLoweringError, NumbaEngine
 
 # samples of the longest block that there is room for at first
@@ -89,7 +90,7 @@ class Streamer:
         Raises:
             ValueError: controls of another number, or an effect that takes a sequence as a whole.
         """
-        if effect.cold_start and effect.frame_size > 2**32:
+        if effect.frame_size == WHOLE:
             raise ValueError(
                 f"{type(effect).__name__} with cold_start takes a sequence as a whole and cannot be streamed; build it "
                 "with cold_start: false"

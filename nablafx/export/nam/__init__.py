@@ -1,8 +1,8 @@
 """Files of Neural Amp Modeler: writing, checking and reading them."""
 
-from nablafx.export.nam.nets import LSTM, ConvNet, Linear
+from nablafx.export.nam.nets import NamConvNet, NamLinear, NamLSTM
 from nablafx.export.nam.reader import read_nam
-from nablafx.export.nam.wavenet import WaveNet
+from nablafx.export.nam.wavenet import NamWaveNet
 from nablafx.export.nam.writer import check, write
 
-__all__ = ["LSTM", "ConvNet", "Linear", "WaveNet", "check", "read_nam", "write"]
+__all__ = ["NamConvNet", "NamLSTM", "NamLinear", "NamWaveNet", "check", "read_nam", "write"]

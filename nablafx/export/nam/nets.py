@@ -20,7 +20,7 @@ DEEPEST = 64
 
 
 @architecture
-class LSTM(Net):
+class NamLSTM(Net):
     """Layers of LSTM cells and a linear read-out. A file has the state (2, layers, hidden) that silence left."""
 
     architecture = "LSTM"
@@ -67,7 +67,7 @@ class LSTM(Net):
 
 
 @architecture
-class ConvNet(Net):
+class NamConvNet(Net):
     """A chain of convolutions of two taps, each followed by a normalisation, if there is one, and an activation."""
 
     architecture = "ConvNet"
@@ -137,7 +137,7 @@ class Normalisation(nn.Module):
 
 
 @architecture
-class Linear(Net):
+class NamLinear(Net):
     """An impulse response, as the Core plays it: the first weight meets the newest sample."""
 
     architecture = "Linear"

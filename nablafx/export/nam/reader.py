@@ -13,7 +13,7 @@ from nablafx.export.model import Model
 from nablafx.export.nam.base import NETS, Net, make_net
 from nablafx.export.nam.fields import Fields, read_json
 from nablafx.export.nam.metadata import facts_of, name_of
-from nablafx.export.nam.wavenet import WaveNet
+from nablafx.export.nam.wavenet import NamWaveNet
 from nablafx.layers.causal_conv import CausalConv1d
 
 OLDEST, NEWEST = (0, 5, 0), (0, 7)
@@ -103,7 +103,7 @@ def _without_weights(document: Fields) -> Fields:
 
 def _fill(net: Net, document: Fields) -> None:
     net.fill(_weights(document))
-    if isinstance(net, WaveNet) and net.condition is not None:
+    if isinstance(net, NamWaveNet) and net.condition is not None:
         _fill(net.condition, document.object("config").object("condition_dsp"))
 
 

@@ -17,7 +17,7 @@ from nablafx.layers.causal_conv import CausalConv1d
 
 
 @architecture
-class WaveNet(Net):
+class NamWaveNet(Net):
     """Arrays of layers, all steered by the input or by what the network `condition` makes of it.
 
     y = gain · head of the last array, or what convolutions with activations before them make of that.
