@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ _SAMPLE_RATE = 48_000
 _BLOCK_SIZES = (1, 16, 64, 256, 1024, 4096, 16_384)
 # of devices whose nets need knobs
 _NUM_CONTROLS = 2
+_TELL_SECONDS = 10
 _RATIO = "numba / frames"
 
 
@@ -203,19 +206,22 @@ def _write(results: list[Result], folder: Path, dark: bool) -> None:
 
 @contextmanager
 def _progress(cells: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, which moves as a cell begins."""
+    """A bar on a terminal, which moves as a cell begins; elsewhere a line at most every 10 s."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=cells)
-        begun = False
+        done, told = -1, time.monotonic()
 
         def tell(cell: str) -> None:
-            nonlocal begun
-            bar.update(task, description=cell, advance=int(begun))
-            begun = True
+            nonlocal done, told
+            done += 1
+            bar.update(task, description=cell, completed=done)
+            if not console.is_terminal and time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                print(f"{done} of {cells}: {cell}", file=sys.stderr, flush=True)
 
         yield tell
 
