@@ -1,9 +1,11 @@
-"""nablafx benchmark: what models cost as streams, and how much faster than real time they run, by block size and path."""
+"""nablafx benchmark: what models cost as streams, and how far beyond real time they run, by block size and path."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ _SAMPLE_RATE = 48_000
 _BLOCK_SIZES = (1, 16, 64, 256, 1024, 4096, 16_384)
 # of devices whose nets need knobs
 _NUM_CONTROLS = 2
+_TELL_SECONDS = 10
 _RATIO = "numba / frames"
 
 
@@ -56,6 +59,8 @@ def run(words: list[str]) -> None:
     with _progress(len(models) * len(paths) * len(sizes)) as tell:
         results = [benchmark(model, paths, sizes, arguments.seconds, tell) for model in models]
     _print(results, sizes)
+    if not any(result.timings for result in results):
+        raise UserError(f"no path of {', '.join(paths)} can be timed for these models; name others with --paths")
     _write(results, Path(arguments.output), arguments.dark)
 
 
@@ -134,18 +139,26 @@ def _print(results: list[Result], sizes: list[int]) -> None:
     for size in sizes:
         factors.add_column(f"{size:,}", justify="right")
     for result in results:
-        facts = _facts(result.model)
+        name, facts = escape(result.model.name), _facts(result.model)
         state, latency = f"{facts['state_bytes']:,} B", f"{facts['latency']} samples"
-        costs.add_row(result.model.name, f"{facts['parameters']:,}", f"{facts['macs'] / 1e6:.4g}", state, latency)
-        for path, cells in _rows(result):
-            factors.add_row(result.model.name, path, *cells)
+        costs.add_row(name, f"{facts['parameters']:,}", f"{facts['macs'] / 1e6:.4g}", state, latency)
+        for n, (path, cells) in enumerate(_rows(result)):
+            factors.add_row("" if n else name, path, *cells)
         factors.add_section()
     console = Console()
     console.print(costs)
     console.print(factors)
+    for (path, reason), names in _left_out(results).items():
+        console.print(f"Without {path}: {escape(f'{reason} ({names})')}")
+
+
+def _left_out(results: list[Result]) -> dict[tuple[str, str], str]:
+    """Names of models by the path that they cannot go, and why."""
+    found: dict[tuple[str, str], str] = {}
     for result in results:
-        for path, reason in result.remarks.items():
-            console.print(escape(f"Without {path}: {result.model.name}: {reason}"))
+        for remark in result.remarks.items():
+            found[remark] = ", ".join(filter(None, [found.get(remark), result.model.name]))
+    return found
 
 
 def _rows(result: Result) -> Iterator[tuple[str, list[str]]]:
@@ -193,19 +206,22 @@ def _write(results: list[Result], folder: Path, dark: bool) -> None:
 
 @contextmanager
 def _progress(cells: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, which moves as a cell begins."""
+    """A bar on a terminal, which moves as a cell begins; elsewhere a line at most every 10 s."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=cells)
-        begun = False
+        done, told = -1, time.monotonic()
 
         def tell(cell: str) -> None:
-            nonlocal begun
-            bar.update(task, description=cell, advance=int(begun))
-            begun = True
+            nonlocal done, told
+            done += 1
+            bar.update(task, description=cell, completed=done)
+            if not console.is_terminal and time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                print(f"{done} of {cells}: {cell}", file=sys.stderr, flush=True)
 
         yield tell
 
@@ -233,8 +249,8 @@ def _sizes(given: str | None) -> list[int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nablafx benchmark",
-        description="Measure models as streams, on one thread: parameters, multiply-accumulates, state, latency, and the "
-        "real-time factor (seconds of audio made in a second) by block size and path. Prints tables and writes "
+        description="Measure models as streams, on one thread: parameters, multiply-accumulates, state, latency, and "
+        "the real-time factor (seconds of audio made in a second) by block size and path. Prints tables and writes "
         "benchmark.csv and benchmark.png.",
     )
     parser.add_argument(
@@ -250,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
         "--num-controls",
         type=int,
         default=0,
-        help=f"knobs of the device, for configs that hear them (default: %(default)s, or {_NUM_CONTROLS} where it takes some)",
+        help=f"knobs of the device, for configs that hear any (default: 0, or {_NUM_CONTROLS} where it takes some)",
     )
     parser.add_argument("--output", metavar="DIR", default=".", help="for the CSV and the picture (default: here)")
     parser.add_argument("--dark", action="store_true", help="light on dark")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, cast
 
@@ -97,8 +98,9 @@ class FramesEngine:
         return net.output_activation(y).view(-1).numpy()
 
 
+@lru_cache(maxsize=1)
 def onnx_engine(effect: Effect) -> Engine:
-    """What the file of the ONNX format does in ONNX Runtime.
+    """What the file of the ONNX format does in ONNX Runtime; converted once for blocks of any size.
 
     Raises:
         NoPathError: ONNX Runtime is not installed, or the format cannot express the effect.

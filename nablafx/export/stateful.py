@@ -112,4 +112,3 @@ def _named(tree: object) -> dict[str, Tensor]:
     """The leaves of a state by their paths."""
     pairs, _ = pytree.tree_flatten_with_path(tree)
     return {".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): leaf for path, leaf in pairs}
-

@@ -60,9 +60,13 @@ def plot_benchmark(models: Mapping[str, Curves], title: str = "Streams on one th
 
 
 def _draw(axes: Axes, curves: Curves, pens: Mapping[str, tuple[str, str, str]], theme: Theme) -> None:
-    axes.set_xscale("log", base=2)
+    axes.set_xscale("log")
     axes.set_yscale("log")
     axes.axhline(1.0, color=theme.ink, lw=1)
+    measured = sorted({size for points in curves.values() for size, _ in points})
+    axes.set_xticks(measured, labels=[f"{size / 1024:g}k" if size >= 1024 else f"{size}" for size in measured])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda factor, _: f"{factor:g}")
     for path, points in curves.items():
         line, marker, colour = pens[path]
         sizes, factors = zip(*points, strict=True)
