@@ -171,6 +171,7 @@ def test_the_keyboard_is_enough(visit):
     page.get_by_label("Riff: plucks").focus()
     page.keyboard.press("Space")
     visit.until("document.getElementById('status').textContent === 'Playing the riff.'")
+    visit.until("document.getElementById('latency').textContent !== 'not running'")
     assert page.locator("#latency").text_content().startswith(f"{1000 * LATENCY / RATE:.1f} ms, and ")
     assert re.fullmatch(r"\d+ % of real time, \d+ % at worst", page.locator("#load").text_content())
     page.keyboard.press("b")
