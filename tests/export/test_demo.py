@@ -69,7 +69,7 @@ def test_it_renders_what_the_effect_makes(visit, knobbed, riff, tmp_path):
     assert re.fullmatch(r"0\.6 s rendered in [\d.]+ s, [\d.]+ times real time\.", told)
 
 
-@pytest.mark.parametrize("kind", ["tfilm", "chain"])
+@pytest.mark.parametrize("kind", [pytest.param("tfilm", marks=pytest.mark.slow), "chain"])
 def test_effects_that_look_ahead_too(kind, chromium, web_runtime, tmp_path):
     done = Written(tmp_path, model(kind))
     page = opened(chromium, done)
