@@ -74,15 +74,23 @@ def write_page(
         shutil.copyfile(terms, folder / _TERMS)
     page = _render(model, knobs, block_size, name, _TERMS if terms else None)
     (folder / "index.html").write_text(page, encoding="utf-8")
+    _write_assets(folder, runtime)
+
+
+def _write_assets(folder: Path, runtime: Path) -> None:
+    """What is the same for every model."""
     for file in _COPIED:
-        (folder / file).write_text((_ASSETS / file).read_text(encoding="utf-8"), encoding="utf-8")
-    styles = [part.read_text(encoding="utf-8") for part in (_STYLE, _ASSETS / "page.css")]
-    (folder / "page.css").write_text("".join(styles), encoding="utf-8")
+        (folder / file).write_text(_asset(file), encoding="utf-8")
+    style = _STYLE.read_text(encoding="utf-8") + _asset("page.css")
+    (folder / "page.css").write_text(style, encoding="utf-8")
     (folder / "ort").mkdir()
     for file in FILES:
         shutil.copyfile(runtime / file, folder / "ort" / file)
-    license = (_ASSETS / "onnxruntime-license.txt").read_text(encoding="utf-8")
-    (folder / "ort" / "LICENSE.txt").write_text(license, encoding="utf-8")
+    (folder / "ort" / "LICENSE.txt").write_text(_asset("onnxruntime-license.txt"), encoding="utf-8")
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
 
 
 def read_riff(path: Path, sample_rate: int) -> np.ndarray:
@@ -110,7 +118,7 @@ def _render(model: Model, knobs: list[float], block_size: int, riff: str, terms:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((_ASSETS / "page.html").read_text(encoding="utf-8")).render(
+    return environment.from_string(_asset("page.html")).render(
         name=model.name,
         controls=list(zip(model.control_names, knobs, strict=False)),
         facts=_facts(model),
