@@ -1,0 +1,244 @@
+"""The layers in the form in which they are exported: state of fixed shape, any number of samples, real numbers.
+
+Each computes what its layer does in evaluation, for one stream. `export_form` finds it.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nablafx.dsp import ssm
+from nablafx.export.operators import block_for, block_peaks, diagonal_scan, lstm
+from nablafx.layers.block_lstm import BlockLSTM
+from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.layers.diagonal_ssm import DiagonalSSM
+from nablafx.layers.held import Held
+from nablafx.layers.recurrent import Recurrent
+from nablafx.layers.running_norm import RunningNorm
+from nablafx.processors import StaticFIRFilter
+
+State = Any
+
+
+@singledispatch
+def export_form(layer: nn.Module, block_size: int | None) -> nn.Module:
+    """The layer for calls of `block_size` samples (None: any number); most can be exported as they are."""
+    for name, child in layer.named_children():
+        setattr(layer, name, export_form(child, block_size))
+    return layer
+
+
+class Convolution(nn.Module):
+    """A causal convolution whose context holds what differs from its `level`, what it hears in silence.
+
+    The level is taken from the input and given back to the bias, so that nothing has to be added to a long context.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    level: Tensor
+
+    def __init__(self, conv: CausalConv1d) -> None:
+        super().__init__()
+        self.context_length = conv.context_length
+        self.shape = {"dilation": conv.dilation[0], "groups": conv.groups}
+        self.register_buffer("weight", conv.weight.detach())
+        self.register_buffer("bias", torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach())
+        self.register_buffer("level", torch.zeros(1, conv.in_channels, 1))
+        self._heard = self.level
+
+    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.cat([context, x - self.level], dim=-1)
+        return F.conv1d(x, self.weight, self.bias, **self.shape), x[..., x.shape[-1] - self.context_length :]
+
+    def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self._heard, x = x, x - self.level
+        return self._at_rest(x), x.expand(-1, -1, self.context_length)
+
+    def settle(self) -> None:
+        """Let what it was asked about last be its level."""
+        self.bias, self.level = self._at_rest(self._heard - self.level).view(-1), self._heard
+
+    def _at_rest(self, x: Tensor) -> Tensor:
+        return F.conv1d(x, self.weight.sum(-1, keepdim=True), self.bias, groups=self.shape["groups"])
+
+
+@export_form.register
+def _(layer: CausalConv1d, block_size: int | None) -> nn.Module:
+    return Convolution(layer) if layer.context_length else layer
+
+
+class Recurrence(nn.Module):
+    """An LSTM, layer by layer."""
+
+    def __init__(self, lstm: Recurrent) -> None:
+        super().__init__()
+        self.lstm = lstm
+        ends = ("ih", "hh")
+        self.weights = [[getattr(lstm, f"weight_{end}_l{n}") for end in ends] for n in range(lstm.num_layers)]
+        biases = [[getattr(lstm, f"bias_{end}_l{n}") for end in ends] for n in range(lstm.num_layers)]
+        self.biases = [(of_input + of_state).detach() for of_input, of_state in biases]
+
+    def forward(self, x: Tensor, state: State, steps: Tensor | None = None) -> tuple[Tensor, State]:
+        """x (1, T, I) and h, c (1, layers, H) -> output (1, T, H) and the state after `steps` of them."""
+        after = []
+        states = (state[name].split(1, dim=1) for name in ("h", "c"))
+        for weights, bias, h, c in zip(self.weights, self.biases, *states, strict=True):
+            x, h, c = lstm(x, h, c, *weights, bias, steps)
+            after.append((h, c))
+        h, c = (torch.cat(s, dim=1) if len(s) > 1 else s[0] for s in zip(*after, strict=True))
+        return x, {"h": h, "c": c}
+
+    def rest(self, x: Tensor, start: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, State]:
+        out, (h, c) = self.lstm.rest(x, start)
+        return out, {"h": h, "c": c}
+
+
+@export_form.register
+def _(layer: Recurrent, block_size: int | None) -> nn.Module:
+    return Recurrence(layer)
+
+
+class BlocksAhead(nn.Module):
+    """A BlockLSTM that looks ahead, its output told at every sample: only the last block of a stream may be cut short.
+
+    State: the LSTM's h and c.
+    """
+
+    def __init__(self, layer: BlockLSTM) -> None:
+        super().__init__()
+        self.layer = layer
+        self.lstm = Recurrence(layer.lstm)
+
+    def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
+        size, length = self.layer.block_size, x.shape[-1]
+        pooled = block_peaks(x, torch.zeros(1, dtype=torch.int64), size)
+        begun = torch.tensor((length + size - 1) // size)
+        out, state = self.lstm(self.layer._features(pooled, controls), state, begun)
+        return Held(out.index_select(1, torch.arange(length) // size).transpose(1, 2), 1), state
+
+    def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
+        held, (_, h, c) = self.layer.rest(x, controls)
+        return held, {"h": h, "c": c}
+
+
+class BlocksBehind(BlocksAhead):
+    """A BlockLSTM that does not look ahead, its output told at every sample.
+
+    State: `position`, the samples heard so far, which all of them share; the `peak` of the unfinished block (1, C, 1),
+    anything where it has no sample yet; and the LSTM's h and c.
+    """
+
+    def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
+        size, length = self.layer.block_size, x.shape[-1]
+        begun = state["position"] % size
+        pooled = block_peaks(x, begun, size)
+        begins = (torch.arange(pooled.shape[-1]) == 0) & (begun > 0)
+        pooled = torch.maximum(pooled, torch.where(begins, state["peak"], -torch.inf))
+        completed = (begun + length) // size
+        out, made = self.lstm(self.layer._features(pooled, controls), state, completed.squeeze(0))
+        governing = (begun + torch.arange(length)) // size
+        values = torch.cat([state["h"], out], dim=1).index_select(1, governing)
+        peak = pooled.index_select(-1, completed.clamp(max=pooled.shape[-1] - 1))
+        after = {"position": state["position"] + length, "peak": peak, **made}
+        return Held(values.transpose(1, 2), 1), after
+
+    def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
+        held, state = super().rest(x, controls)
+        return held, {"position": torch.zeros(1, dtype=torch.int64), "peak": torch.zeros_like(x), **state}
+
+
+@export_form.register
+def _(layer: BlockLSTM, block_size: int | None) -> nn.Module:
+    return BlocksAhead(layer) if layer.lookahead else BlocksBehind(layer)
+
+
+class Statistics(nn.Module):
+    """A RunningNorm that gathers nothing for training."""
+
+    def __init__(self, norm: RunningNorm) -> None:
+        super().__init__()
+        self.affine = norm.affine
+        self.norm = norm
+
+    def empty(self, x: Tensor) -> State:
+        return ()
+
+    def gather(self, x: Tensor, state: State) -> State:
+        return state
+
+
+@export_form.register
+def _(layer: RunningNorm, block_size: int | None) -> nn.Module:
+    return Statistics(layer)
+
+
+class StateSpace(nn.Module):
+    """A diagonal state-space system as one table: what a block of samples and the state before it make.
+
+    State: (1, H, 2, N), real and imaginary parts.
+    """
+
+    table: Tensor
+    powers: Tensor
+
+    def __init__(self, layer: DiagonalSSM, block_size: int) -> None:
+        super().__init__()
+        self.layer = layer
+        system = layer.system()
+        powers = torch.exp(system.log_z.unsqueeze(-1) * torch.arange(block_size + 1))
+        response = F.pad(ssm.kernel(system, block_size), (block_size - 1, 0))
+        entry = (system.gain.unsqueeze(-1) * powers[..., :-1]).flip(-1).transpose(-1, -2)
+        readout = 2 * system.readout.unsqueeze(-1) * powers[..., 1:]
+        last = powers[..., -1]
+        turn = torch.cat(
+            [
+                torch.cat([torch.diag_embed(last.real), torch.diag_embed(last.imag)], dim=-1),
+                torch.cat([torch.diag_embed(-last.imag), torch.diag_embed(last.real)], dim=-1),
+            ],
+            dim=-2,
+        )
+        by_samples = torch.cat([response.unfold(-1, block_size, 1).flip(-2), entry.real, entry.imag], dim=-1)
+        by_state = torch.cat([torch.cat([readout.real, -readout.imag], dim=-2), turn], dim=-1)
+        dtype = layer.D.dtype
+        self.register_buffer("table", torch.cat([by_samples, by_state], dim=-2).to(dtype))
+        self.register_buffer("powers", torch.view_as_real(powers).permute(2, 0, 3, 1).to(dtype).contiguous())
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return diagonal_scan(x, state, self.table, self.powers)
+
+    def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, state = self.layer.rest(x)
+        return y, state.transpose(-1, -2)
+
+
+@export_form.register
+def _(layer: DiagonalSSM, block_size: int | None) -> nn.Module:
+    return StateSpace(layer, block_for(block_size))
+
+
+class FIR(nn.Module):
+    """A FIR filter of the taps that its net has drawn, without FFTs."""
+
+    taps: Tensor
+
+    def __init__(self, processor: StaticFIRFilter) -> None:
+        super().__init__()
+        self.register_buffer("taps", processor.siren().detach())
+
+    def forward(self, x: Tensor, u: None, state: Tensor, dry: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.cat([state, x], dim=-1)
+        return F.conv1d(x, self.taps.flip(0).view(1, 1, -1)), x[..., x.shape[-1] - len(self.taps) + 1 :]
+
+    def rest(self, x: Tensor, u: None, dry: Tensor) -> tuple[Tensor, Tensor]:
+        return x * self.taps.sum(), x.expand(-1, -1, len(self.taps) - 1)
+
+
+@export_form.register
+def _(layer: StaticFIRFilter, block_size: int | None) -> nn.Module:
+    return FIR(layer)
