@@ -30,9 +30,9 @@ class Visit:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(address)
 
-    def until(self, condition: str) -> None:
+    def until(self, condition: str, seconds: float = 5) -> None:
         """Wait for it; Playwright's own waiting evaluates words, which the page does not allow."""
-        for _ in range(200):
+        for _ in range(round(40 * seconds)):
             if self.page.evaluate(condition):
                 return
             self.page.wait_for_timeout(25)

@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 from torch import Tensor
 
 from nablafx.errors import UserError
-from nablafx.export.demo_page import DESCRIPTION, POLICY, read_riff, write_page
+from nablafx.export.demo_page import CONTENTS, POLICY, read_riff, write_page
 from nablafx.export.model import Model
 from nablafx.export.reading import read_model
 from nablafx.shipped import ROOT
@@ -81,8 +81,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         UserError: something else than a demo is there, or it cannot be written.
     """
     folder = folder.resolve()
-    if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is no demo, and is left as it is; name another folder with --output")
+    if folder.exists() and not (folder.is_dir() and CONTENTS.issuperset(path.name for path in folder.iterdir())):
+        raise UserError(
+            f"{folder} holds something else than a demo, and is left as it is; name another folder with --output"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

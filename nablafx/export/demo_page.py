@@ -30,7 +30,10 @@ POLICY = (
 _ASSETS = files("nablafx.export") / "demo_assets"
 _STYLE = files("nablafx.report") / "assets" / "page.css"
 _COPIED = ("page.js", "live.js", "runner.js", "wav.js", "worker.js", "worklet.js")
-_TERMS = "riff-license.txt"
+_PAGE, _STYLES, _RUNTIME = "index.html", "page.css", "ort"
+_MODEL, _RIFF, _TERMS = "model.onnx", "riff.flac", "riff-license.txt"
+# all that a demo may hold
+CONTENTS = {DESCRIPTION, _PAGE, _MODEL, _RIFF, _TERMS, _STYLES, _RUNTIME, *_COPIED}
 
 
 def write_page(
@@ -53,34 +56,44 @@ def write_page(
         UserError: the runtime cannot be got, or the model not exported.
     """
     runtime = get_runtime()
-    audio = torch.from_numpy(riff.astype(np.float32) / 2**15).view(1, 1, -1)
-    save("onnx", model, folder / "model.onnx", Request(controls, block_size, audio))
-    soundfile.write(folder / "riff.flac", riff, model.sample_rate, subtype="PCM_16")
+    # the check runs two blocks or more
+    heard = np.pad(riff.astype(np.float32) / 2**15, (0, max(2 * block_size - len(riff), 0)))
+    audio = torch.from_numpy(heard).view(1, 1, -1)
+    save("onnx", model, folder / _MODEL, Request(controls, block_size, audio))
+    soundfile.write(folder / _RIFF, riff, model.sample_rate, subtype="PCM_16")
     knobs = [] if controls is None else [round(value, 2) for value in controls[0].tolist()]
     told = {
         "nablafx": version("nablafx"),
         "sample_rate": model.sample_rate,
         "block_size": block_size,
         "controls": knobs,
-        "states": _states(folder / "model.onnx"),
+        "states": _states(folder / _MODEL),
         # what is left of the past is gone by then: exactly, or for what never ends, after a second almost
         "settle": model.effect.receptive_field or model.sample_rate,
-        "riff": "riff.flac",
+        "riff": _RIFF,
     }
     (folder / DESCRIPTION).write_text(json.dumps(told), encoding="utf-8")
     if terms:
         shutil.copyfile(terms, folder / _TERMS)
     page = _render(model, knobs, block_size, name, _TERMS if terms else None)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    (folder / _PAGE).write_text(page, encoding="utf-8")
+    _write_assets(folder, runtime)
+
+
+def _write_assets(folder: Path, runtime: Path) -> None:
+    """What is the same for every model."""
     for file in _COPIED:
-        (folder / file).write_text((_ASSETS / file).read_text(encoding="utf-8"), encoding="utf-8")
-    styles = [part.read_text(encoding="utf-8") for part in (_STYLE, _ASSETS / "page.css")]
-    (folder / "page.css").write_text("".join(styles), encoding="utf-8")
-    (folder / "ort").mkdir()
+        (folder / file).write_text(_asset(file), encoding="utf-8")
+    style = _STYLE.read_text(encoding="utf-8") + _asset(_STYLES)
+    (folder / _STYLES).write_text(style, encoding="utf-8")
+    (folder / _RUNTIME).mkdir()
     for file in FILES:
-        shutil.copyfile(runtime / file, folder / "ort" / file)
-    license = (_ASSETS / "onnxruntime-license.txt").read_text(encoding="utf-8")
-    (folder / "ort" / "LICENSE.txt").write_text(license, encoding="utf-8")
+        shutil.copyfile(runtime / file, folder / _RUNTIME / file)
+    (folder / _RUNTIME / "LICENSE.txt").write_text(_asset("onnxruntime-license.txt"), encoding="utf-8")
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
 
 
 def read_riff(path: Path, sample_rate: int) -> np.ndarray:
@@ -108,7 +121,7 @@ def _render(model: Model, knobs: list[float], block_size: int, riff: str, terms:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((_ASSETS / "page.html").read_text(encoding="utf-8")).render(
+    return environment.from_string(_asset("page.html")).render(
         name=model.name,
         controls=list(zip(model.control_names, knobs, strict=False)),
         facts=_facts(model),

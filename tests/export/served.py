@@ -90,7 +90,7 @@ class Written:
 
 def opened(chromium, demo: Written, **options) -> Visit:
     visit = Visit(chromium, demo.address, **options)
-    visit.until("/^(Ready|It does)/.test(document.getElementById('status').textContent)")
+    visit.until("/^(Ready|It does)/.test(document.getElementById('status').textContent)", 60)
     told = visit.page.locator("#status").text_content()
     assert told == "Ready.", told
     return visit
@@ -100,7 +100,7 @@ def rendered(visit: Visit, path: Path) -> np.ndarray:
     """What `Render to WAV` hands out."""
     page = visit.page
     page.get_by_role("button", name="Render to WAV").click()
-    visit.until("!document.getElementById('download').hidden")
+    visit.until("!document.getElementById('download').hidden", 60)
     with page.expect_download() as download:
         page.locator("#download").click()
     download.value.save_as(path)

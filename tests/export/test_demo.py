@@ -69,7 +69,7 @@ def test_it_renders_what_the_effect_makes(visit, knobbed, riff, tmp_path):
     assert re.fullmatch(r"0\.6 s rendered in [\d.]+ s, [\d.]+ times real time\.", told)
 
 
-@pytest.mark.parametrize("kind", ["tfilm", "chain"])
+@pytest.mark.parametrize("kind", [pytest.param("tfilm", marks=pytest.mark.slow), "chain"])
 def test_effects_that_look_ahead_too(kind, chromium, web_runtime, tmp_path):
     done = Written(tmp_path, model(kind))
     page = opened(chromium, done)
@@ -171,6 +171,7 @@ def test_the_keyboard_is_enough(visit):
     page.get_by_label("Riff: plucks").focus()
     page.keyboard.press("Space")
     visit.until("document.getElementById('status').textContent === 'Playing the riff.'")
+    visit.until("document.getElementById('latency').textContent !== 'not running'")
     assert page.locator("#latency").text_content().startswith(f"{1000 * LATENCY / RATE:.1f} ms, and ")
     assert re.fullmatch(r"\d+ % of real time, \d+ % at worst", page.locator("#load").text_content())
     page.keyboard.press("b")

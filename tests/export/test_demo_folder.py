@@ -161,8 +161,12 @@ def test_nothing_else_is_replaced(tmp_path):
     mine.mkdir()
     empty.mkdir()
     (mine / "thesis.txt").write_text("all of it")
+    (mine / "model.json").write_text("{}")
     for place in (mine, mine / "thesis.txt"):
-        with pytest.raises(UserError, match="is no demo, and is left as it is"), demo.replacing_folder(place):
+        with (
+            pytest.raises(UserError, match="something else than a demo, and is left as it is"),
+            demo.replacing_folder(place),
+        ):
             pass
     assert (mine / "thesis.txt").read_text() == "all of it"
     with demo.replacing_folder(empty) as made:
