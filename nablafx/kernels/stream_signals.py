@@ -100,7 +100,8 @@ def look_up(x, reach, pieces, length):
     count = len(pieces)
     for t in range(length):
         place = (min(max(x[t] / reach, -1.0), 1.0) + 1.0) * (0.5 * count)
-        n = min(int(place), count - 1)
+        # no number has no place: read from any piece, it stays none
+        n = min(int(place), count - 1) if place >= 0 else 0
         f = place - n
         x[t] = ((pieces[n, 3] * f + pieces[n, 2]) * f + pieces[n, 1]) * f + pieces[n, 0]
 
