@@ -306,9 +306,16 @@ DAMAGES = [
     ("config.in_channels", 2, "in_channels must be a whole number from 1 to 1"),
     ("weights", WEIGHTS[:-1], f"it has {len(WEIGHTS) - 1} weights, and its WaveNet needs {len(WEIGHTS)}"),
     ("weights", [*WEIGHTS, 0.0], "weights, and its WaveNet needs"),
-    ("weights", [*WEIGHTS[:-1], "1"], "weights are not all numbers"),
-    ("weights", [*WEIGHTS[:-1], 1e300], "weights are not all finite in 32 bits"),
+    ("weights", [*WEIGHTS[:-1], "1"], "weights are not all numbers that are finite in 32 bits"),
+    ("weights", [*WEIGHTS[:-1], 1e300], "weights are not all numbers that are finite in 32 bits"),
     ("weights", {}, "weights must be a list"),
+    ("weights", [*WEIGHTS[:-1], 10**400], "weights are not all numbers that are finite in 32 bits"),
+    (
+        "config.layers.0.activation",
+        {"type": "LeakyReLU", "negative_slope": 1e39},
+        "negative_slope must be a finite number",
+    ),
+    ("sample_rate", 10**400, "sample_rate must be a finite number, and is 1000"),
     ("sample_rate", 0, "sample_rate is 0.0 Hz"),
     ("sample_rate", "fast", "sample_rate must be a finite number"),
 ]
