@@ -196,7 +196,7 @@ def test_facts_of_a_file(put):
     metadata |= {"input_level_dbu": 12.5, "training": {"validation_esr": 0.01}, "loudness": "loud"}
     made = {**OTHERS["convnet"], "metadata": metadata, "sample_rate": 44_100.0}
     model = put(made)
-    facts = {"author": "A. N.", "gear_type": "amp", "input_level_dbu": 12.5, "metrics": {"esr": 0.01}}
+    facts = {"author": "A. N.", "gear_type": "amp", "input_level_dbu": 12.5, "validation_esr": 0.01}
     assert (model.name, model.sample_rate, model.facts) == ("Clean", 44_100, facts)
     assert (model.control_names, model.controls(), model.latency) == ((), None, 0)
     del made["metadata"], made["sample_rate"]
