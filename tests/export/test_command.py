@@ -11,12 +11,25 @@ import torch
 from nablafx.export import bundle
 from nablafx.export.bundle import read_bundle
 from nablafx.export.command import read_audio, save
-from nablafx.export.formats import ExportError, Request, compare
+from nablafx.export.formats import FORMATS, ExportError, Request, compare
 from nablafx.export.reading import read_model
 
 from ..cli import nablafx
 from .made import audio, model
 from .test_bundle import header_of, written
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_written_from_the_command_line_and_says_how_it_was_checked(name, tmp_path):
+    """An LSTM-40 without output activation is what all of them can hold."""
+    path = (tmp_path / "m").with_suffix(FORMATS[name].suffix)
+    source = written(tmp_path / "source.nablafx", "plain")
+    done = nablafx("export", source, "--format", name, "--output", path, "--seconds", 0.2)
+    assert done.status == 0, done.err
+    assert "0.2 s" in done.out
+    assert f"Written {path}" in " ".join(done.out.split("\n"))
+    assert path.stat().st_size > 1_000
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_run_becomes_a_bundle_with_what_is_known_of_it(two_runs, tmp_path):
