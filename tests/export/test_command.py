@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import soundfile
@@ -15,6 +16,7 @@ from nablafx.export.formats import FORMATS, ExportError, Request, compare
 from nablafx.export.reading import read_model
 
 from ..cli import nablafx
+from ..conftest import ROOT
 from .made import audio, model
 from .test_bundle import header_of, written
 
@@ -30,6 +32,20 @@ def test_every_format_is_written_from_the_command_line_and_says_how_it_was_check
     assert f"Written {path}" in " ".join(done.out.split("\n"))
     assert path.stat().st_size > 1_000
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_page_for_hosts_runs_a_program(tmp_path, monkeypatch):
+    """Its lines, on a program that was written beside them."""
+    page = (ROOT / "docs" / "exports.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    source = written(tmp_path / "source.nablafx", "plain")
+    assert nablafx("export", source, "--format", "torch", "--output", "ts9.pt2", "--seconds", 0.2).status == 0
+    names: dict = {}
+    exec(compile(code, "exports.md", "exec"), names)
+    expected, _ = model("plain").effect(names["x"])
+    assert torch.allclose(names["y"], expected, atol=1e-6)
+    assert names["state"].keys() == names["program"].example_inputs[0][2].keys()
 
 
 def test_a_run_becomes_a_bundle_with_what_is_known_of_it(two_runs, tmp_path):
