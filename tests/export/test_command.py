@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import pytest
 import soundfile
@@ -32,6 +33,17 @@ def test_every_format_is_written_from_the_command_line_and_says_how_it_was_check
     assert f"Written {path}" in " ".join(done.out.split("\n"))
     assert path.stat().st_size > 1_000
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_library_that_is_missing_is_told_with_what_brings_it(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("nablafx.export.onnx")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    source = written(tmp_path / "source.nablafx")
+    done = nablafx("export", source, "--format", "onnx", "--output", tmp_path / "m.onnx", "--seconds", 0.1)
+    assert done.status == 1
+    assert "onnx needs onnxruntime, which is not installed: pip install 'nablafx[onnx]'" in done.err
+    assert not (tmp_path / "m.onnx").exists()
 
 
 def test_the_page_for_hosts_runs_a_program(tmp_path, monkeypatch):
