@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from nablafx.dsp import ssm
 from nablafx.export.operators import block_for, block_peaks, diagonal_scan, lstm
+from nablafx.export.nam import NamLinear
 from nablafx.layers.block_lstm import BlockLSTM
 from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.diagonal_ssm import DiagonalSSM
@@ -62,7 +63,7 @@ class Convolution(nn.Module):
 
     def settle(self) -> None:
         """Let what it was asked about last be its level."""
-        self.bias, self.level = self._at_rest(self._heard - self.level).view(-1), self._heard
+        self.bias, self.level = self._at_rest(self._heard - self.level).view(-1), self._heard.clone()
 
     def _at_rest(self, x: Tensor) -> Tensor:
         return F.conv1d(x, self.weight.sum(-1, keepdim=True), self.bias, groups=self.shape["groups"])
@@ -223,7 +224,7 @@ def _(layer: DiagonalSSM, block_size: int | None) -> nn.Module:
 
 
 class FIR(nn.Module):
-    """A FIR filter of the taps that its net has drawn, without FFTs."""
+    """A FIR filter of the taps that its net has drawn."""
 
     taps: Tensor
 
@@ -232,8 +233,7 @@ class FIR(nn.Module):
         self.register_buffer("taps", processor.siren().detach())
 
     def forward(self, x: Tensor, u: None, state: Tensor, dry: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.cat([state, x], dim=-1)
-        return F.conv1d(x, self.taps.flip(0).view(1, 1, -1)), x[..., x.shape[-1] - len(self.taps) + 1 :]
+        return _convolved(x, self.taps, state)
 
     def rest(self, x: Tensor, u: None, dry: Tensor) -> tuple[Tensor, Tensor]:
         return x * self.taps.sum(), x.expand(-1, -1, len(self.taps) - 1)
@@ -242,3 +242,27 @@ class FIR(nn.Module):
 @export_form.register
 def _(layer: StaticFIRFilter, block_size: int | None) -> nn.Module:
     return FIR(layer)
+
+
+class ImpulseResponse(nn.Module):
+    """The impulse response of a .nam file, an effect of its own."""
+
+    def __init__(self, net: NamLinear) -> None:
+        super().__init__()
+        self.net = net
+        self.resting = net.resting
+
+    def process(self, x: Tensor, controls: None, state: Tensor) -> tuple[Tensor, Tensor]:
+        y, state = _convolved(x, self.net.response, state)
+        return (y if self.net.bias is None else y + self.net.bias), state
+
+
+@export_form.register
+def _(layer: NamLinear, block_size: int | None) -> nn.Module:
+    return ImpulseResponse(layer)
+
+
+def _convolved(x: Tensor, taps: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`nablafx.dsp.filtering.fir`, for any number of samples in one way: directly."""
+    x = torch.cat([context, x], dim=-1)
+    return F.conv1d(x, taps.flip(0).view(1, 1, -1)), x[..., x.shape[-1] - len(taps) + 1 :]

@@ -93,10 +93,10 @@ class _Place:
     def __init__(self, path: str, rest: Tensor) -> None:
         self.name = POSITION if path.split(".")[-1] == POSITION else path
         self.outside = rest.numel() > 0
-        self._rest = rest
+        self._rest = rest.clone()
         # of a context one value a channel, which holds for all of its samples
         first = rest[..., :1]
-        self._level = first if rest.dim() > 2 and bool((rest == first).all()) else rest
+        self._level = (first if rest.dim() > 2 and bool((rest == first).all()) else rest).clone()
         self._is_zero = not rest.any()
 
     def absolute(self, state: FlatState) -> Tensor:
@@ -111,5 +111,6 @@ class _Place:
 def _named(tree: object) -> dict[str, Tensor]:
     """The leaves of a state by their paths."""
     pairs, _ = pytree.tree_flatten_with_path(tree)
-    return {".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): leaf for path, leaf in pairs}
-
+    steps = (([str(getattr(key, "key", getattr(key, "idx", key))) for key in path], leaf) for path, leaf in pairs)
+    # a state that is one tensor has no path to it
+    return {".".join(path) or "state": leaf for path, leaf in steps}
