@@ -43,6 +43,18 @@ def _export(_name: str, words: list[str]) -> None:
     run(words)
 
 
+def _demo(_name: str, words: list[str]) -> None:
+    from nablafx.export.demo import run
+
+    run(words)
+
+
+def _benchmark(_name: str, words: list[str]) -> None:
+    from nablafx.export.benchmark import run
+
+    run(words)
+
+
 def _pretrain(_name: str, words: list[str]) -> None:
     from nablafx.training.pretrain import run
 
@@ -86,6 +98,8 @@ COMMANDS = {
     "predict": Command("render the dry test audio through a trained model to wav files", _lightning),
     "process": Command("audio files and folders through a model: a run, a bundle or a .nam file", _process),
     "export": Command("a model as a file for other runtimes, checked against them", _export),
+    "demo": Command("a page that runs a model in the browser", _demo),
+    "benchmark": Command("how fast models run as streams, by block size and runtime, and what they cost", _benchmark),
     "plot": Command("figures of a trained model: response, distortion, stages, training curves", _plot),
     "compare": Command("finished runs side by side: mean, spread, ranks", _compare),
     "report": Command("one page about finished runs: players, a blind test, figures; or a listening test", _report),

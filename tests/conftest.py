@@ -10,6 +10,7 @@ import torch
 
 from nablafx.data.demo import Demo, write_demo
 
+from .browser import FLAGS, find_chromium
 from .cli import config, data_words, nablafx
 
 # one worker per core; wandb and DATA_ROOT of whoever runs the tests must not reach them
@@ -51,3 +52,17 @@ def two_runs(knobless, tmp_path_factory):
             done = nablafx(command, *words)
             assert done.status == 0, done.err
     return root
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium."""
+    found = find_chromium()
+    if found is None:
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS.split())
+        yield browser
+        browser.close()

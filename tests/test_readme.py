@@ -19,7 +19,7 @@ from .conftest import ROOT
 from .effects.committed import build, build_chain
 
 README = (ROOT / "README.md").read_text()
-PAGES = {"README.md": README, "CONTRIBUTING.md": (ROOT / "CONTRIBUTING.md").read_text()}
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "docs/exports.md")}
 KNOBS = 4  # of the tables' columns with a conditioning
 ONE_STEP = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
 

@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import ROOT
 
-SOURCES = (".py", ".json", ".html", ".css", ".js")
+SOURCES = (".py", ".json", ".html", ".css", ".js", ".txt")
 CARRIED = ("nablafx", "cfg", "weights", "demo")
 JOB = ["-c", "data/demo-overdrive.yaml", "-c", "model/lstm/32.yaml", "-c", "trainer/quickstart.yaml"]
 SHORT = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]

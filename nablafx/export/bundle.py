@@ -15,7 +15,7 @@ from argparse import ArgumentError
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -140,13 +140,26 @@ def _header(told: str, path: Path) -> dict[str, Any]:
         *([] if isinstance(class_path, str) else ["effect"]),
         *([] if type(rate) is int and 0 < rate <= 10_000_000 else ["sample_rate"]),
         *([] if isinstance(names, list) and all(isinstance(n, str) for n in names) else ["control_names"]),
-        *([] if isinstance(facts["facts"], dict) else ["facts"]),
+        *([] if _sound(facts["facts"]) else ["facts"]),
         *([] if isinstance(facts["name"], str) else ["name"]),
     ]
     if wrong:
         raise BundleError(f"{path}: its header says nothing usable of {' and '.join(wrong)}; export the model anew")
-    facts["facts"] = Facts(**facts["facts"])
     return facts
+
+
+def _sound(facts: Any) -> bool:
+    """Whether what is known of Facts has its type."""
+    if not isinstance(facts, dict):
+        return False
+    known = {name: kind for name, kind in get_type_hints(Facts).items() if name in facts}
+    # JSON writes a number without a fraction as a whole one
+    if not all(
+        isinstance(facts[name], (int, float) if kind is float else get_origin(kind) or kind)
+        for name, kind in known.items()
+    ):
+        return False
+    return all(isinstance(value, (int, float)) for value in facts.get("metrics", {}).values())
 
 
 def _check_snapshot(effect: Effect, tensors: dict[str, Tensor], sample_rate: int, path: str | Path) -> None:

@@ -84,8 +84,17 @@ FORMATS = {
 
 
 def load_format(name: str) -> Format:
-    """The module of a format, imported when it is first used."""
-    return cast(Format, import_module(FORMATS[name].module))
+    """The module of a format, imported when it is first used.
+
+    Raises:
+        UserError: a library that it needs is not installed.
+    """
+    try:
+        return cast(Format, import_module(FORMATS[name].module))
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nablafx"):
+            raise
+        raise UserError(f"{name} needs {error.name}, which is not installed: pip install 'nablafx[{name}]'") from error
 
 
 def compare(runtime: str, heard: Tensor, expected: Tensor, sample_rate: int, limit: float) -> Check:

@@ -75,6 +75,9 @@ class Streamer:
         latency: in samples.
     """
 
+    _waiting: int
+    _ready: int
+
     def __init__(
         self, effect: Effect, controls: Sequence[float] | None = None, engine: type[Engine] | None = None
     ) -> None:

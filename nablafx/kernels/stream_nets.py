@@ -14,32 +14,36 @@ Everything that is compiled together lies in this file, see :mod:`nablafx.kernel
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 from numba import njit
 
 LANES = 16
-# products may be fused with sums; nothing else may be reordered
-CONTRACT = {"contract"}
+# products may be fused with sums, and nothing is reordered. A quotient that may raise an error would keep its loop from
+# becoming one over vectors
+INLINED: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+LOOP: dict[str, Any] = {**INLINED, "cache": True}
 TANH, RELU, PRELU, RATIONAL = 1, 2, 3, 4
 _NOTHING = (np.float32(0),) * LANES
 
 numba.config.SLP_VECTORIZE = 1  # type: ignore[attr-defined]
 
 
-@njit(nogil=True)
+@njit(**INLINED)
 def _load(a):
     """The first sixteen numbers of an array."""
     return a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]
 
 
-@njit(nogil=True)
+@njit(**INLINED)
 def _store(a, v):
     """Write sixteen numbers into an array."""
     a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15] = v
 
 
-@njit(nogil=True, fastmath=CONTRACT)
+@njit(**INLINED)
 def _scaled(s, v, w):
     """s v + w for a number s."""
     low = s * v[0] + w[0], s * v[1] + w[1], s * v[2] + w[2], s * v[3] + w[3]
@@ -49,7 +53,7 @@ def _scaled(s, v, w):
     return low + mid + top + end
 
 
-@njit(nogil=True, fastmath=CONTRACT)
+@njit(**INLINED)
 def _added(u, v, w):
     """u v + w."""
     low = u[0] * v[0] + w[0], u[1] * v[1] + w[1], u[2] * v[2] + w[2], u[3] * v[3] + w[3]
@@ -59,14 +63,15 @@ def _added(u, v, w):
     return low + mid + top + end
 
 
-@njit(nogil=True)
+@njit(**INLINED)
 def _total(v):
     """The sum of sixteen numbers, by halves."""
     low = (v[0] + v[8]) + (v[4] + v[12]) + ((v[2] + v[10]) + (v[6] + v[14]))
     return low + ((v[1] + v[9]) + (v[5] + v[13]) + ((v[3] + v[11]) + (v[7] + v[15])))
 
 
-@njit(nogil=True, fastmath=CONTRACT)
+# into the loops before LLVM sees it: compiled on its own, P and Q become a vector of two, and the loop none of many
+@njit(**INLINED, inline="always")
 def tanh(x):
     """x P(x²) / Q(x²) of degrees 4 / 4, the minimax fit of tanh on [-8, 8], and the ends beyond: within 3e-7.
 
@@ -82,12 +87,13 @@ def tanh(x):
     return x * (p * t + one) / (q * t + one)
 
 
-@njit(nogil=True, fastmath=CONTRACT)
+@njit(**INLINED, inline="always")
 def sigmoid(x):
+    """1 / (1 + exp(-x)), by tanh."""
     return np.float32(0.5) * tanh(np.float32(0.5) * x) + np.float32(0.5)
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def bend(z, kind, table, length):
     """Apply an activation to features z (T, W) in place.
 
@@ -116,7 +122,7 @@ def bend(z, kind, table, length):
             values[n] = p / (((((b5 * s + b4) * s + b3) * s + b2) * s + b1) * s + np.float32(1.0))
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def convolve(source, position, period, dilation, weight, bias, out, length):
     """out[t] = bias + Σ_k Σ_i weight[k, i] source[position + t - (K - 1 - k) dilation, i], rows of a ring.
 
@@ -154,14 +160,14 @@ def convolve(source, position, period, dilation, weight, bias, out, length):
             t += 1
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def dense(source, weight, bias, kind, table, out, length):
     """out = act(W source + b): a convolution with one tap, weight (G, 1, I, LANES)."""
     convolve(source, 0, 1, 1, weight, bias, out, length)
     bend(out, kind, table, length)
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def modulate(z, rows, block, offset, length):
     """z <- γ z + β in place, rows (N, 2, W) of γ and β; sample t by row (t + offset) // block."""
     for first in range(0, z.shape[1], LANES):
@@ -175,7 +181,7 @@ def modulate(z, rows, block, offset, length):
             t = until
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def add_residual(out, source, start, repeats, weight, length):
     """out[t, c] += weight[c] source[start + t, c // repeats]."""
     for t in range(length):
@@ -188,7 +194,7 @@ def add_residual(out, source, start, repeats, weight, length):
                 out[t, c] += weight[c] * source[start + t, c // repeats]
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def finish(z, rows, block, offset, kind, table, source, start, repeats, weight, length):
     """act(γ z + β) + residual in place; a weight of no channels: none."""
     modulate(z, rows, block, offset, length)
@@ -197,7 +203,7 @@ def finish(z, rows, block, offset, kind, table, source, start, repeats, weight, 
         add_residual(z, source, start, repeats, weight, length)
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def gate(z, rows, block, offset, gated, length):
     """gated = tanh(first half) sigmoid(second half) of γ z + β."""
     modulate(z, rows, block, offset, length)
@@ -207,7 +213,7 @@ def gate(z, rows, block, offset, gated, length):
             gated[t, c] = tanh(z[t, c]) * sigmoid(z[t, width + c])
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def mix(h, weight, bias, added, out, length):
     """out[t] = Σ_c weight[c] h[t, c] + bias + added[t]."""
     for t in range(length):
@@ -217,7 +223,7 @@ def mix(h, weight, bias, added, out, length):
         out[t] = _total(y) + bias + added[t]
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def run_ssm(u, system, direct, state, sums, out, length):
     """s <- z s + g u, out = 2 Re(Σ_n c s) + d u for every channel; state (G, N, 2, LANES) is overwritten.
 
@@ -249,7 +255,7 @@ def run_ssm(u, system, direct, state, sums, out, length):
                 out[t, first + lane] = sums[t, lane]
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def run_lstm(source, w_in, w_rec, rows, block, offset, cell, gates, hidden, length):
     """An LSTM layer: hidden[t + 1] from source[t] and hidden[t]; cell (G, LANES) is overwritten.
 

@@ -7,23 +7,25 @@ block of rows can be read, and is written, in one piece.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-CONTRACT = {"contract"}
+INLINED: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+LOOP: dict[str, Any] = {**INLINED, "cache": True}
 
 
-@njit(nogil=True)
+@njit(**INLINED)
 def _copy(source, first, target, to, count):
     """count rows of source from `first` on, to the rows of target from `to` on."""
     width = source.shape[1]
-    given, taken = source.reshape(-1), target.reshape(-1)
+    given, taken = source.reshape(-1)[first * width :], target.reshape(-1)[to * width :]
     for n in range(count * width):
-        taken[to * width + n] = given[first * width + n]
+        taken[n] = given[n]
 
 
-@njit(nogil=True, cache=True)
+@njit(**LOOP)
 def enter(ring, position, period, rows, length):
     """Write the first `length` rows into the ring from `position` on; the next one's position."""
     again = ring.shape[0] - period
@@ -36,7 +38,7 @@ def enter(ring, position, period, rows, length):
     return stop - period if stop >= period else stop
 
 
-@njit(nogil=True, cache=True)
+@njit(**LOOP)
 def pool(source, block, rectify, peak, filled, out, length, ends):
     """Rows of the largest values (or magnitudes) of every block that becomes whole; returns how many.
 
@@ -63,7 +65,7 @@ def pool(source, block, rectify, peak, filled, out, length, ends):
     return made
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def scale_and_shift(x, scales, shifts, block, offset, length):
     """x <- scale x + shift in place, of sample t those (N,) at (t + offset) // block."""
     t = 0
@@ -76,7 +78,7 @@ def scale_and_shift(x, scales, shifts, block, offset, length):
         t = until
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def blend(x, other, weights, other_weights, block, offset, length):
     """x <- w x + v other in place, weights as in `scale_and_shift`."""
     t = 0
@@ -89,7 +91,7 @@ def blend(x, other, weights, other_weights, block, offset, length):
         t = until
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def look_up(x, reach, pieces, length):
     """x <- curve in place: pieces (N, 4) float64 of cubics in the place within each Nth of [-reach, reach].
 
@@ -98,12 +100,13 @@ def look_up(x, reach, pieces, length):
     count = len(pieces)
     for t in range(length):
         place = (min(max(x[t] / reach, -1.0), 1.0) + 1.0) * (0.5 * count)
-        n = min(int(place), count - 1)
+        # no number has no place: read from any piece, it stays none
+        n = min(int(place), count - 1) if place >= 0 else 0
         f = place - n
         x[t] = ((pieces[n, 3] * f + pieces[n, 2]) * f + pieces[n, 1]) * f + pieces[n, 0]
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def convolve_taps(ring, position, period, taps, out, length):
     """out[t] = Σ_k taps[k] ring[position + t - k]; taps: whole groups of four."""
     out[:length] = 0
@@ -118,7 +121,7 @@ def convolve_taps(ring, position, period, taps, out, length):
             out[t] += a * ring[n + 3, 0] + b * ring[n + 2, 0] + c * ring[n + 1, 0] + d * ring[n, 0]
 
 
-@njit(nogil=True, cache=True, fastmath=CONTRACT)
+@njit(**LOOP)
 def compress(x, settings, silence, block, offset, reduction, length):
     """A feed-forward compressor in place: see :class:`nablafx.processors.Compressor`.
 

@@ -17,6 +17,7 @@ KNOBBED: dict[str, Any] = {
     "class_path": "LSTM",
     "init_args": {"hidden_size": 8, "conditioning": {"class_path": "FixedConditioning"}},
 }
+PLAIN: dict[str, Any] = {"class_path": "LSTM", "init_args": {"hidden_size": 40, "output_activation": "none"}}
 TFILM: dict[str, Any] = {
     "class_path": "TCN",
     "init_args": {"num_blocks": 2, "channel_width": 4, "conditioning": {"class_path": "TFiLM"}},
@@ -36,7 +37,7 @@ CHAIN: dict[str, Any] = {
         }
     },
 }
-DESCRIPTIONS = {"lstm": LSTM, "knobbed": KNOBBED, "tfilm": TFILM, "chain": CHAIN}
+DESCRIPTIONS = {"lstm": LSTM, "knobbed": KNOBBED, "plain": PLAIN, "tfilm": TFILM, "chain": CHAIN}
 
 
 def model(kind: str = "lstm", **facts: Any) -> Model:

@@ -101,6 +101,9 @@ def test_fields_of_later_readers_are_left_alone(tmp_path):
         ({"control_names": "DT"}, "nothing usable of control_names"),
         ({"control_names": ["D"]}, "describes no effect"),
         ({"facts": [], "name": 3}, "nothing usable of facts and name"),
+        ({"facts": {"metrics": {"esr": "low"}}}, "nothing usable of facts"),
+        ({"facts": {"author": 3}}, "nothing usable of facts"),
+        ({"facts": {"validation_esr": None}}, "nothing usable of facts"),
     ],
 )
 def test_header_that_cannot_be_gives_one_message(header, message, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
 import pytest
 import soundfile
@@ -11,12 +13,51 @@ import torch
 from nablafx.export import bundle
 from nablafx.export.bundle import read_bundle
 from nablafx.export.command import read_audio, save
-from nablafx.export.formats import ExportError, Request, compare
+from nablafx.export.formats import FORMATS, ExportError, Request, compare
 from nablafx.export.reading import read_model
 
 from ..cli import nablafx
+from ..conftest import ROOT
 from .made import audio, model
 from .test_bundle import header_of, written
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_written_from_the_command_line_and_says_how_it_was_checked(name, tmp_path):
+    """An LSTM-40 without output activation is what all of them can hold."""
+    path = (tmp_path / "m").with_suffix(FORMATS[name].suffix)
+    source = written(tmp_path / "source.nablafx", "plain")
+    done = nablafx("export", source, "--format", name, "--output", path, "--seconds", 0.2)
+    assert done.status == 0, done.err
+    assert "0.2 s" in done.out
+    assert f"Written {path}" in " ".join(done.out.split("\n"))
+    assert path.stat().st_size > 1_000
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_library_that_is_missing_is_told_with_what_brings_it(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("nablafx.export.onnx")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    source = written(tmp_path / "source.nablafx")
+    done = nablafx("export", source, "--format", "onnx", "--output", tmp_path / "m.onnx", "--seconds", 0.1)
+    assert done.status == 1
+    assert "onnx needs onnxruntime, which is not installed: pip install 'nablafx[onnx]'" in done.err
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_the_page_for_hosts_runs_a_program(tmp_path, monkeypatch):
+    """Its lines, on a program that was written beside them."""
+    page = (ROOT / "docs" / "exports.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    source = written(tmp_path / "source.nablafx", "plain")
+    assert nablafx("export", source, "--format", "torch", "--output", "ts9.pt2", "--seconds", 0.2).status == 0
+    names: dict = {}
+    exec(compile(code, "exports.md", "exec"), names)
+    expected, _ = model("plain").effect(names["x"])
+    assert torch.allclose(names["y"], expected, atol=1e-6)
+    assert names["state"].keys() == names["program"].example_inputs[0][2].keys()
 
 
 def test_a_run_becomes_a_bundle_with_what_is_known_of_it(two_runs, tmp_path):

@@ -146,10 +146,11 @@ def test_memory_does_not_grow(name, blocks):
     x = noise(blocks[0])
     stream(streamer, x, blocks)
     tracemalloc.start()
-    for count in (10, 2000 if blocks == [64] else 50):
-        for _ in range(count):
-            streamer.process(x)
-        if count == 10:
+    calls = 4000 if blocks == [64] else 60
+    for call in range(calls):
+        streamer.process(x)
+        # Python keeps up to 2000 tuples that are gone, for the next ones
+        if call == calls // 2:
             before, _ = tracemalloc.get_traced_memory()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -210,3 +210,11 @@ def test_curves_in_pieces(rng):
     expected = [np.polyval(pieces_[n, ::-1], p - n) for n, p in zip(piece, place, strict=True)]
     stream_signals.look_up(x, 2.0, pieces_, len(x))
     close(x, np.array(expected))
+
+
+def test_no_number_looks_nothing_up():
+    """A place that is none would be one outside of the table."""
+    x = np.array([np.nan, 0.5], np.float32)
+    stream_signals.look_up(x, 1.0, np.ones((4, 4)), len(x))
+    assert np.isnan(x[0])
+    assert x[1] == 1

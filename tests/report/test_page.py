@@ -12,6 +12,7 @@ from scipy import stats
 
 from nablafx.training.listening import excerpts
 from nablafx.training.load import load
+from tests.browser import Visit
 from tests.cli import nablafx
 
 
@@ -24,30 +25,9 @@ def report(two_runs, tmp_path_factory):
     return path, done.out
 
 
-class Visit:
-    """A page that is open, and all that went wrong on it."""
-
-    def __init__(self, chromium, path, **options):
-        self.wrong = []
-        self.asked = []
-        self.page = chromium.new_context(**options).new_page()
-        self.page.on("console", lambda m: self.wrong.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def until(self, condition: str) -> None:
-        """Wait for it; Playwright's own waiting evaluates words, which the page does not allow."""
-        for _ in range(200):
-            if self.page.evaluate(condition):
-                return
-            self.page.wait_for_timeout(25)
-        raise AssertionError(f"never came: {condition}")
-
-
 @pytest.fixture(scope="module")
 def visit(chromium, report):
-    return Visit(chromium, report[0])
+    return Visit(chromium, report[0].as_uri())
 
 
 def test_it_says_where_it_is(report):
@@ -209,7 +189,7 @@ def test_the_chance_of_guessing_is_that_of_coins(visit):
 def test_it_fits_a_phone_and_a_screen_reader(chromium, report, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
-    phone = Visit(chromium, report[0], viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    phone = Visit(chromium, report[0].as_uri(), viewport={"width": 390, "height": 844}, color_scheme=scheme)
     assert phone.page.evaluate("document.documentElement.scrollWidth") == 390
     found = Axe().run(phone.page)
     assert found.violations_count == 0, found.generate_report()

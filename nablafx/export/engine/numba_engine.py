@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nablafx.effects import Effect
+from nablafx.effects import Effect, GrayBox
 from nablafx.export.engine import chain, lstm, stacks  # noqa: F401  rules are known once they are imported
 from nablafx.export.engine.lowering import lower_effect, rule_for
 
-# samples that pass all layers together: what flows between them stays in the cache
-_PIECE = 256
+# samples that pass all layers together: what flows between them, sixteen channels or one, stays in the cache
+_PIECE, _CHAIN_PIECE = 256, 4096
 
 
 class NumbaEngine:
@@ -27,7 +27,8 @@ class NumbaEngine:
             NoLoweringError: the effect, or a part of it, has no rule.
         """
         self._effect = effect.eval()
-        self._size = effect.frame_size * max(1, _PIECE // effect.frame_size)
+        piece = _CHAIN_PIECE if isinstance(effect, GrayBox) else _PIECE
+        self._size = effect.frame_size * max(1, piece // effect.frame_size)
         self._plan = rule_for(lower_effect, effect)(effect, self._size)
         self._x = np.zeros((self._size, 1), np.float32)
         self._y = np.zeros(self._size, np.float32)

@@ -47,11 +47,11 @@ class StackPlan:
     """Blocks one after another, the direct path past them, and the activation of the output."""
 
     def __init__(
-        self, effect: StackedEffect, size: int, mix: nn.Conv1d | None = None, expand: Dense | None = None
+        self, effect: StackedEffect, size: int, readout: nn.Conv1d | None = None, expand: Dense | None = None
     ) -> None:
         """
         Args:
-            mix: the read-out of what the last block gives.
+            readout: of what the last block gives; None: of a subclass.
             expand: from the audio to what the first block hears.
         """
         if isinstance(effect, ConvStack) and effect.cold_start:
@@ -65,8 +65,8 @@ class StackPlan:
         self._y = np.zeros((size, 1), np.float32)
         self._out = self._y.reshape(-1)
         self._expand = expand
-        if mix is not None:
-            self._weight, self._bias = readout_of(mix)
+        if readout is not None:
+            self._weight, self._bias = readout_of(readout)
 
     def turn(self, controls: Tensor | None) -> None:
         self._shared.turn(controls)

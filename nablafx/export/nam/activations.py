@@ -40,7 +40,7 @@ class Slopes(nn.Module):
 
 SIMPLE: dict[str, Callable[[], nn.Module]] = {
     "Tanh": nn.Tanh,
-    # a cheaper approximation of it, 2e-4 at most beside it
+    # a cheap approximation of it in players, which use it for Tanh as well
     "Fasttanh": nn.Tanh,
     # between -1 and 1 whatever bounds a file gives: players know no others
     "Hardtanh": nn.Hardtanh,

@@ -19,6 +19,8 @@ LONGEST = 2**24
 class Net(Effect):
     """A network as a file describes it, without its weights until `fill`.
 
+    Classes have a prefix: configs call effects by short names, and LSTM is one of ours.
+
     A model has one output. A network that is the condition of another may have more: `process` and `settle` are called
     in its place then.
 
@@ -60,9 +62,7 @@ class Net(Effect):
         slots = self.slots()
         sizes = [shape.numel() for shape in slots.values()]
         if sum(sizes) != len(weights):
-            raise ValueError(
-                f"it has {len(weights)} weights, and the {self.architecture} that it describes {sum(sizes)}"
-            )
+            raise ValueError(f"it has {len(weights)} weights, and its {self.architecture} needs {sum(sizes)}")
         pieces = zip(slots.items(), weights.split(sizes), strict=True)
         # copies: each of them starts where memory is aligned
         named = self.named({name: piece.reshape(shape).clone() for (name, shape), piece in pieces})

@@ -17,6 +17,7 @@ from nablafx.effects.tcn import TCNBlock
 from nablafx.export.cells import cells
 from nablafx.export.decimals import decimals
 from nablafx.export.formats import ExportError
+from nablafx.export.nam.base import Net
 from nablafx.export.nam.parts import (
     IDENTITY,
     SIGMOID,
@@ -70,6 +71,11 @@ def _encode(effect: Effect, controls: Tensor | None) -> Document:
         f"{type(effect).__name__} cannot be expressed in .nam, which holds convolutional nets and LSTMs; "
         "--format onnx can"
     )
+
+
+@_encode.register
+def _net(effect: Net, controls: Tensor | None) -> Document:
+    raise ExportError("the model comes from a .nam file, and is not written as another: copy that file")
 
 
 @_encode.register

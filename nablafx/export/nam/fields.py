@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+LARGEST = 3.4e38  # in 32 bits
 LARGEST_FILE = 2**26
 """Bytes: weights of several millions. Players' models have thousands."""
 
@@ -110,9 +110,14 @@ def whole(value: Any, place: str, low: int, high: int) -> int:
     return value
 
 
+def is_finite(value: Any) -> bool:
+    """Whether it is a number that is finite in 32 bits; compared, since whole numbers of JSON may be of any size."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+
+
 def finite(value: Any, place: str) -> float:
-    """`value`, if it is a finite number."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    """`value`, if it is a number that is finite in 32 bits."""
+    if not is_finite(value):
         raise ValueError(f"{place} must be a finite number, and is {_short(value)}")
     return float(value)
 

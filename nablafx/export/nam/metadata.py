@@ -13,7 +13,7 @@ from torch import Tensor
 from nablafx.effects import Effect
 from nablafx.export.formats import Request
 from nablafx.export.model import GEAR_TYPES, TONE_TYPES, Facts, Model
-from nablafx.export.nam.fields import Fields
+from nablafx.export.nam.fields import Fields, is_finite
 
 # what the format calls what a model's facts have
 TEXTS = {"modeled_by": "author", "gear_make": "gear_make", "gear_model": "gear_model"}
@@ -85,9 +85,9 @@ def facts_of(fields: Fields) -> Facts:
     for key, known in (("gear_type", GEAR_TYPES), ("tone_type", TONE_TYPES)):
         if told.get(key) in known:
             facts[key] = told[key]
-    facts |= {key: told[key] for key in LEVELS if _is_number(told.get(key))}
+    facts |= {key: told[key] for key in LEVELS if is_finite(told.get(key))}
     esr = _section(told, "training").get("validation_esr")
-    if _is_number(esr):
+    if is_finite(esr):
         facts["validation_esr"] = esr
     return facts  # type: ignore[return-value]
 
@@ -101,7 +101,3 @@ def name_of(fields: Fields) -> str | None:
 def _section(content: dict[str, Any], key: str) -> dict[str, Any]:
     section = content.get(key)
     return section if isinstance(section, dict) else {}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

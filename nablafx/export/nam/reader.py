@@ -11,7 +11,7 @@ from torch import Tensor
 from nablafx.errors import UserError
 from nablafx.export.model import Model
 from nablafx.export.nam.base import NETS, Net, make_net
-from nablafx.export.nam.fields import Fields, read_json
+from nablafx.export.nam.fields import Fields, is_finite, read_json
 from nablafx.export.nam.metadata import facts_of, name_of
 from nablafx.export.nam.wavenet import NamWaveNet
 from nablafx.layers.causal_conv import CausalConv1d
@@ -45,10 +45,11 @@ def read_nam(path: str | Path) -> Model:
         raise UserError(f"{path} cannot be read as a .nam file: its parts lie too deep in each other") from error
     except ValueError as error:
         raise UserError(f"{path} cannot be read as a .nam file: {error}") from error
-    facts = facts_of(fields)
+    # a container may leave it to its models
+    facts, name = facts_of(fields) or facts_of(document), name_of(fields) or name_of(document) or path.stem
     config = _without_weights(document).content["config"]
     described = {"class_path": f"nablafx.export.nam.{type(net).__name__}", "init_args": {"config": config}}
-    return Model(net.eval(), rate, (), name_of(fields) or path.stem, described, facts)
+    return Model(net.eval(), rate, (), name, described, facts)
 
 
 def _largest(fields: Fields) -> Fields:
@@ -109,12 +110,9 @@ def _fill(net: Net, document: Fields) -> None:
 
 def _weights(document: Fields) -> Tensor:
     given = document.items("weights")
-    if not all(isinstance(value, int | float) for value in given):
-        raise ValueError(f"{document.place('weights')} are not all numbers")
-    weights = torch.tensor([float(value) for value in given])
-    if not weights.isfinite().all():
-        raise ValueError(f"{document.place('weights')} are not all finite in 32 bits")
-    return weights
+    if not all(map(is_finite, given)):
+        raise ValueError(f"{document.place('weights')} are not all numbers that are finite in 32 bits")
+    return torch.tensor(given, dtype=torch.float32)
 
 
 def _rate(fields: Fields) -> int | None:

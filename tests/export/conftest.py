@@ -1,0 +1,28 @@
+"""What the demo page runs on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from nablafx.errors import UserError
+from nablafx.export.demo_runtime import PACKAGE, VARIABLE, VERSION, find_runtime
+from tests.conftest import ROOT
+
+MODULES = ROOT / "tests" / "node" / "node_modules"
+
+
+@pytest.fixture(scope="session")
+def web_runtime():
+    """ONNX Runtime Web from $NABLAFX_NODE_MODULES, tests/node or the cache; no test fetches it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get(VARIABLE) and MODULES.is_dir():
+            patch.setenv(VARIABLE, str(MODULES))
+        try:
+            found = find_runtime()
+        except UserError as error:
+            pytest.skip(str(error))
+        if found is None:
+            pytest.skip(f"there is no {PACKAGE} {VERSION} here: npm ci --ignore-scripts --prefix tests/node")
+        yield found
