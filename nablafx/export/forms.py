@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nablafx.dsp import ssm
-from nablafx.export.operators import block_for, block_peaks, diagonal_scan, lstm
 from nablafx.export.nam import NamLinear
+from nablafx.export.operators import block_for, block_peaks, diagonal_scan, lstm
 from nablafx.layers.block_lstm import BlockLSTM
 from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.diagonal_ssm import DiagonalSSM

@@ -1,24 +1,31 @@
 """The package's own operators in ONNX, for `torch.onnx.export`: of one stream, as all exports are.
 
-Recurrences that are linear are not run sample by sample: a block of m samples and the state before it, times one table,
-are the m outputs and the state after it. Tables of what does not change are constants once a runtime has loaded the file.
+Linear recurrences are not run sample by sample: a block of m samples and the state before it, times one table, are the
+m outputs and the state after it. Tables of what does not change are constants once a runtime has loaded the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union
 
+import onnxscript
 import torch
-from onnxscript import DOUBLE, FLOAT, INT64, graph, script
-from onnxscript import opset18 as op
+from onnxscript import graph, script
 
 from nablafx.export.operators import block_for
 
 Value = Any
-# of any shape; onnxscript knows no `|`
-_Double, _Ints = DOUBLE[...], INT64[...]
-_Number = TypeVar("_Number", bound=Union[FLOAT[...], DOUBLE[...]])  # noqa: UP007
+op: Any = onnxscript.opset18
+
+if TYPE_CHECKING:
+    from typing import Any as Double
+    from typing import Any as Ints
+    from typing import Any as Number
+else:
+    # of any shape; a bare DOUBLE is a scalar, and of unions onnxscript reads those alone that are bounds
+    Double, Ints = onnxscript.DOUBLE[...], onnxscript.INT64[...]
+    Number = TypeVar("Number", bound=Union[onnxscript.FLOAT[...], Double])  # noqa: UP007
 
 _FLOAT, _DOUBLE, _INT32 = 1, 11, 6
 
@@ -182,7 +189,7 @@ class _Linear(NamedTuple):
 
 
 @script(default_opset=op)
-def _scan_blocks(x: _Number, s: _Number, table: _Number, sizes: _Ints) -> tuple[_Number, _Number, _Number]:
+def _scan_blocks(x: Number, s: Number, table: Number, sizes: Ints) -> tuple[Number, Number, Number]:
     @graph()
     def block(s, x):
         y, after = op.Split(op.MatMul(op.Concat(x, s, axis=2), table), sizes, axis=2)
@@ -205,7 +212,7 @@ def _changing_sections(u: Value, coefficients: Value, zi: Value, length: Any) ->
 
 
 @script(default_opset=op)
-def _follow_section(u: _Double, q: _Double, s: _Double) -> tuple[_Double, _Double]:
+def _follow_section(u: Double, q: Double, s: Double) -> tuple[Double, Double]:
     """One section with a set q (T, 1, 9) a sample, over u (T, 1, 1) from s (1, 2, 1).
 
     s[n+1] = A[n] s[n] + b[n] u[n] composes: after a step of `reach` samples each state holds what the last 2 reach of
@@ -240,7 +247,7 @@ def envelope(x: Value, attack: Value, release: Value, zi: Value, block: int, off
 
 
 @script(default_opset=op)
-def _follow(e: _Double, x: _Double, attack: _Double, release: _Double) -> tuple[_Double, _Double]:
+def _follow(e: Double, x: Double, attack: Double, release: Double) -> tuple[Double, Double]:
     @graph()
     def sample(e, x, attack, release):
         after = x + op.Where(op.Greater(x, e), attack, release) * (e - x)

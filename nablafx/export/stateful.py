@@ -2,14 +2,15 @@
 
     y, state = stateful(x, controls, state)
 
-`state` is a flat dict of tensors, named by their places in the effect's state: "blocks.0.context". They hold what differs
-from silence with the knobs where they stood at the export: a stream that starts with zeros, as any host can make them,
-has heard that silence for ever.
+`state` is a flat dict of tensors, named by their places in the effect's state: "blocks.0.context". They hold what
+differs from silence with the knobs where they stood at the export: a stream that starts with zeros, which any host can
+make, has heard that silence for ever.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ class Stateful(nn.Module):
                 f"{name} runs by frames of {effect.frame_size} samples, and a block of {block_size} is no multiple of "
                 "them; give one that is, or none for any"
             )
-        self.effect = export_form(deepcopy(effect).cpu().eval().requires_grad_(False), block_size)
+        self.effect: Any = export_form(deepcopy(effect).cpu().eval().requires_grad_(False), block_size)
         self._settle(controls)
 
     def forward(self, x: Tensor, controls: Tensor | None, state: FlatState) -> tuple[Tensor, FlatState]:
