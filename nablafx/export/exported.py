@@ -23,9 +23,9 @@ _TURN = 0.37
 _SETTLING_SAMPLES = 48_000
 _PIECE = 4096
 _USAGE = (
-    "Each output next.NAME is the input NAME of the next call. All state begins with zeros: that is what silence leaves "
-    "with the controls given here; with others, let some silence pass first. A call takes block_size samples, or where "
-    "that is null any multiple of frame_size."
+    "Each output next.NAME is the input NAME of the next call. All state begins with zeros: silence, with the controls "
+    "as they are given here; with others, let some silence pass first. A call takes block_size samples, or where that "
+    "is null any multiple of frame_size."
 )
 
 
@@ -140,7 +140,8 @@ def check_stream(model: Model, engine: ExportEngine, request: Request, runtime: 
 
 
 def _in_calls(engine: ExportEngine, x: np.ndarray, calls: list[int]) -> list[Tensor]:
-    made, start = [], 0
+    made: list[Tensor] = []
+    start = 0
     for size in cycle(calls):
         if start >= len(x):
             return made

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nablafx.dsp import ssm
+from nablafx.export.nam import NamLinear
 from nablafx.export.operators import block_for, block_peaks, diagonal_scan, lstm
 from nablafx.layers.block_lstm import BlockLSTM
 from nablafx.layers.causal_conv import CausalConv1d
@@ -62,7 +63,7 @@ class Convolution(nn.Module):
 
     def settle(self) -> None:
         """Let what it was asked about last be its level."""
-        self.bias, self.level = self._at_rest(self._heard - self.level).view(-1), self._heard
+        self.bias, self.level = self._at_rest(self._heard - self.level).view(-1), self._heard.clone()
 
     def _at_rest(self, x: Tensor) -> Tensor:
         return F.conv1d(x, self.weight.sum(-1, keepdim=True), self.bias, groups=self.shape["groups"])
@@ -118,8 +119,8 @@ class BlocksAhead(nn.Module):
     def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
         size, length = self.layer.block_size, x.shape[-1]
         pooled = block_peaks(x, torch.zeros(1, dtype=torch.int64), size)
-        begun = torch.tensor((length + size - 1) // size)
-        out, state = self.lstm(self.layer._features(pooled, controls), state, begun)
+        blocks = torch.tensor((length + size - 1) // size)
+        out, state = self.lstm(self.layer.features(pooled, controls), state, blocks)
         return Held(out.index_select(1, torch.arange(length) // size).transpose(1, 2), 1), state
 
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
@@ -141,7 +142,7 @@ class BlocksBehind(BlocksAhead):
         begins = (torch.arange(pooled.shape[-1]) == 0) & (begun > 0)
         pooled = torch.maximum(pooled, torch.where(begins, state["peak"], -torch.inf))
         completed = (begun + length) // size
-        out, made = self.lstm(self.layer._features(pooled, controls), state, completed.squeeze(0))
+        out, made = self.lstm(self.layer.features(pooled, controls), state, completed.squeeze(0))
         governing = (begun + torch.arange(length)) // size
         values = torch.cat([state["h"], out], dim=1).index_select(1, governing)
         peak = pooled.index_select(-1, completed.clamp(max=pooled.shape[-1] - 1))
@@ -163,8 +164,10 @@ class Statistics(nn.Module):
 
     def __init__(self, norm: RunningNorm) -> None:
         super().__init__()
-        self.affine = norm.affine
         self.norm = norm
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        return self.norm.affine()
 
     def empty(self, x: Tensor) -> State:
         return ()
@@ -195,18 +198,14 @@ class StateSpace(nn.Module):
         response = F.pad(ssm.kernel(system, block_size), (block_size - 1, 0))
         entry = (system.gain.unsqueeze(-1) * powers[..., :-1]).flip(-1).transpose(-1, -2)
         readout = 2 * system.readout.unsqueeze(-1) * powers[..., 1:]
-        last = powers[..., -1]
-        turn = torch.cat(
-            [
-                torch.cat([torch.diag_embed(last.real), torch.diag_embed(last.imag)], dim=-1),
-                torch.cat([torch.diag_embed(-last.imag), torch.diag_embed(last.real)], dim=-1),
-            ],
-            dim=-2,
+        re, im = (torch.diag_embed(part) for part in (powers[..., -1].real, powers[..., -1].imag))
+        rows = (
+            [response.unfold(-1, block_size, 1).flip(-2), entry.real, entry.imag],
+            [readout.real, re, im],
+            [-readout.imag, -im, re],
         )
-        by_samples = torch.cat([response.unfold(-1, block_size, 1).flip(-2), entry.real, entry.imag], dim=-1)
-        by_state = torch.cat([torch.cat([readout.real, -readout.imag], dim=-2), turn], dim=-1)
         dtype = layer.D.dtype
-        self.register_buffer("table", torch.cat([by_samples, by_state], dim=-2).to(dtype))
+        self.register_buffer("table", torch.cat([torch.cat(row, dim=-1) for row in rows], dim=-2).to(dtype))
         self.register_buffer("powers", torch.view_as_real(powers).permute(2, 0, 3, 1).to(dtype).contiguous())
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,7 +222,7 @@ def _(layer: DiagonalSSM, block_size: int | None) -> nn.Module:
 
 
 class FIR(nn.Module):
-    """A FIR filter of the taps that its net has drawn, without FFTs."""
+    """A FIR filter of the taps that its net has drawn."""
 
     taps: Tensor
 
@@ -232,8 +231,7 @@ class FIR(nn.Module):
         self.register_buffer("taps", processor.siren().detach())
 
     def forward(self, x: Tensor, u: None, state: Tensor, dry: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.cat([state, x], dim=-1)
-        return F.conv1d(x, self.taps.flip(0).view(1, 1, -1)), x[..., x.shape[-1] - len(self.taps) + 1 :]
+        return _convolved(x, self.taps, state)
 
     def rest(self, x: Tensor, u: None, dry: Tensor) -> tuple[Tensor, Tensor]:
         return x * self.taps.sum(), x.expand(-1, -1, len(self.taps) - 1)
@@ -242,3 +240,29 @@ class FIR(nn.Module):
 @export_form.register
 def _(layer: StaticFIRFilter, block_size: int | None) -> nn.Module:
     return FIR(layer)
+
+
+class ImpulseResponse(nn.Module):
+    """The impulse response of a .nam file, an effect of its own."""
+
+    def __init__(self, net: NamLinear) -> None:
+        super().__init__()
+        self.net = net
+
+    def resting(self, x: Tensor, controls: None) -> Tensor:
+        return self.net.resting(x, controls)
+
+    def process(self, x: Tensor, controls: None, state: Tensor) -> tuple[Tensor, Tensor]:
+        y, state = _convolved(x, self.net.response, state)
+        return (y if self.net.bias is None else y + self.net.bias), state
+
+
+@export_form.register
+def _(layer: NamLinear, block_size: int | None) -> nn.Module:
+    return ImpulseResponse(layer)
+
+
+def _convolved(x: Tensor, taps: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`nablafx.dsp.filtering.fir`, for any number of samples in one way: directly."""
+    x = torch.cat([context, x], dim=-1)
+    return F.conv1d(x, taps.flip(0).view(1, 1, -1)), x[..., x.shape[-1] - len(taps) + 1 :]

@@ -20,8 +20,10 @@ from nablafx.export.stateful import Stateful
 
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
 # what ONNX Runtime raises for a file that it cannot take; they have no base of their own
-_REFUSALS = (failures.Fail, failures.InvalidGraph, failures.InvalidProtobuf, failures.NoSuchFile)
-_REFUSALS += (failures.InvalidArgument, failures.NotImplemented, failures.RuntimeException)
+_REFUSALS = (
+    *(failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf),
+    *(failures.NoSuchFile, failures.NotImplemented, failures.RuntimeException),
+)
 
 
 class SessionEngine(ExportEngine):

@@ -25,7 +25,7 @@ OPSET = 18
 
 
 def graph_of(stateful: Stateful, controls: Tensor | None, block_size: int | None) -> ir.Model:
-    """Inputs x (1, 1, T), controls (1, P) if there are knobs, and each tensor of the state; outputs y and next.<each>."""
+    """Inputs x (1, 1, T), controls (1, P) where there are knobs, and the state by names; outputs y and next.NAME."""
     state = list(stateful.silence(controls))
     knobs = [] if controls is None else [CONTROLS]
     with _quiet():
@@ -41,17 +41,17 @@ def graph_of(stateful: Stateful, controls: Tensor | None, block_size: int | None
             verbose=False,
         )
         assert program is not None
-        return _tidied(program.model)
+        return _tidied(program.model, block_size)
 
 
 def describe(model: ir.Model, notes: dict[str, Any]) -> None:
-    """Put notes into the file: texts as they are, all else as JSON."""
+    """Put notes into the file, each as JSON."""
     model.metadata_props.clear()
-    model.metadata_props.update({k: v if isinstance(v, str) else json.dumps(v) for k, v in notes.items()})
+    model.metadata_props.update({name: json.dumps(note) for name, note in notes.items()})
 
 
-def _tidied(model: ir.Model) -> ir.Model:
-    """Functions inlined, constants folded, nothing twice, and no trace of the machine that made it."""
+def _tidied(model: ir.Model, block_size: int | None) -> ir.Model:
+    """Functions inlined, constants folded, nothing twice, no trace of the machine that made it, and its own names."""
     common.InlinePass()(model)
     optimizer.fold_constants(model)
     passes = ir.passes.Sequential(
@@ -72,8 +72,8 @@ def _tidied(model: ir.Model) -> ir.Model:
         for value in node.outputs:
             if not value.is_graph_output():
                 value.shape = None
-    for value in (model.graph.inputs[0], model.graph.outputs[0]):
-        if not isinstance(value.shape[2], int):
+    if block_size is None:
+        for value in (model.graph.inputs[0], model.graph.outputs[0]):
             value.shape = ir.Shape([1, 1, "samples"])
     model.producer_name = "nablafx"
     return model

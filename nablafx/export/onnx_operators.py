@@ -1,24 +1,31 @@
 """The package's own operators in ONNX, for `torch.onnx.export`: of one stream, as all exports are.
 
-Recurrences that are linear are not run sample by sample: a block of m samples and the state before it, times one table,
-are the m outputs and the state after it. Tables of what does not change are constants once a runtime has loaded the file.
+Linear recurrences are not run sample by sample: a block of m samples and the state before it, times one table, are the
+m outputs and the state after it. Tables of what does not change are constants once a runtime has loaded the file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union
 
+import onnxscript
 import torch
-from onnxscript import DOUBLE, FLOAT, INT64, graph, script
-from onnxscript import opset18 as op
+from onnxscript import graph, script
 
 from nablafx.export.operators import block_for
 
 Value = Any
-# of any shape; onnxscript knows no `|`
-_Double, _Ints = DOUBLE[...], INT64[...]
-_Number = TypeVar("_Number", bound=Union[FLOAT[...], DOUBLE[...]])  # noqa: UP007
+op: Any = onnxscript.opset18
+
+if TYPE_CHECKING:
+    from typing import Any as Double
+    from typing import Any as Ints
+    from typing import Any as Number
+else:
+    # of any shape; a bare DOUBLE is a scalar, and of unions onnxscript reads those alone that are bounds
+    Double, Ints = onnxscript.DOUBLE[...], onnxscript.INT64[...]
+    Number = TypeVar("Number", bound=Union[onnxscript.FLOAT[...], Double])  # noqa: UP007
 
 _FLOAT, _DOUBLE, _INT32 = 1, 11, 6
 
@@ -105,33 +112,36 @@ def _steady_sections(u: Value, coefficients: Value, zi: Value, length: Any) -> t
 
 
 def _section_tables(coefficients: Value, count: int, m: int) -> tuple[Value, Value]:
-    """Tables (K, m + 2, m + 2) and transposed powers of A (K, m + 1, 2, 2) of sections that stay."""
+    """Tables (K, m + 2, m + 2) of sections that stay, and the powers of their transposed A, (K, m + 1, 2, 2)."""
     q = op.Reshape(coefficients, _ints(count, 9))
-    a, b, c, d = (
-        op.Reshape(_slice(q, start, stop, 1), _ints(count, *shape))
-        for start, stop, shape in ((0, 4, (1, 2, 2)), (4, 6, (1, 2, 1)), (6, 8, (1, 1, 2)), (8, 9, (1,)))
-    )
-    powers = _powers(a, count, m + 1)
-    before = _slice(powers, 0, m, 1)
-    entered = op.MatMul(before, b)
-    heard = op.Reshape(op.MatMul(c, entered), _ints(count, m))
-    response = op.Concat(d, _slice(heard, 0, m - 1, 1), axis=1)
-    entry = op.Slice(op.Squeeze(entered, _ints(3)), _ints(-1), _ints(-m - 1), _ints(1), _ints(-1))
-    readout = op.Transpose(op.Squeeze(op.MatMul(c, before), _ints(2)), perm=[0, 2, 1])
-    transposed = op.Transpose(powers, perm=[0, 1, 3, 2])
-    turn = op.Squeeze(_slice(transposed, m, m + 1, 1), _ints(1))
+    places = ((0, 4, (2, 2)), (4, 6, (2, 1)), (6, 8, (2, 1)), (8, 9, (1,)))
+    a, b, c, d = (op.Reshape(_slice(q, start, stop, 1), _ints(count, *shape)) for start, stop, shape in places)
+    turns = _powers(op.Transpose(a, perm=[0, 2, 1]), count, m + 1)
+    powers = op.Transpose(turns, perm=[0, 1, 3, 2])
+    # rows of all the matrices as one: many products of 2 x 2 matrices take many times as long
+    entered = op.Reshape(op.MatMul(_rows(powers, count, m), b), _ints(count, m, 2))
+    response = op.Concat(d, _slice(op.Squeeze(op.MatMul(entered, c), _ints(2)), 0, m - 1, 1), axis=1)
+    entry = op.Slice(entered, _ints(-1), _ints(-m - 1), _ints(1), _ints(-1))
+    readout = op.Reshape(op.MatMul(_rows(turns, count, m), c), _ints(count, m, 2))
     by_samples = op.Concat(_toeplitz(response, count, m), entry, axis=2)
-    return op.Concat(by_samples, op.Concat(readout, turn, axis=2), axis=1), transposed
+    last = op.Squeeze(_slice(turns, m, m + 1, 1), _ints(1))
+    by_state = op.Concat(op.Transpose(readout, perm=[0, 2, 1]), last, axis=2)
+    return op.Concat(by_samples, by_state, axis=1), turns
+
+
+def _rows(matrices: Value, sections: int, count: int) -> Value:
+    """The first so many matrices of (K, N, 2, 2), one beneath the other."""
+    return op.Reshape(_slice(matrices, 0, count, 1), _ints(sections, 2 * count, 2))
 
 
 def _powers(a: Value, sections: int, count: int) -> Value:
-    """A^0 … A^(count - 1) (K, count, 2, 2), by doubling, of (K, 1, 2, 2)."""
+    """A^0 … A^(count - 1) (K, count, 2, 2), by doubling, of (K, 2, 2)."""
     identity = op.Cast(op.EyeLike(op.ConstantOfShape(_ints(2, 2))), to=_DOUBLE)
-    powers, made = op.Expand(identity, _ints(sections, 1, 2, 2)), 1
+    rows, made = op.Expand(identity, _ints(sections, 2, 2)), 1
     while made < count:
-        powers, made = op.Concat(powers, op.MatMul(powers, a), axis=1), 2 * made
+        rows, made = op.Concat(rows, op.MatMul(rows, a), axis=1), 2 * made
         a = op.MatMul(a, a)
-    return _slice(powers, 0, count, 1)
+    return _slice(op.Reshape(rows, _ints(sections, made, 2, 2)), 0, count, 1)
 
 
 def _toeplitz(response: Value, count: int, m: int) -> Value:
@@ -179,7 +189,7 @@ class _Linear(NamedTuple):
 
 
 @script(default_opset=op)
-def _scan_blocks(x: _Number, s: _Number, table: _Number, sizes: _Ints) -> tuple[_Number, _Number, _Number]:
+def _scan_blocks(x: Number, s: Number, table: Number, sizes: Ints) -> tuple[Number, Number, Number]:
     @graph()
     def block(s, x):
         y, after = op.Split(op.MatMul(op.Concat(x, s, axis=2), table), sizes, axis=2)
@@ -202,7 +212,7 @@ def _changing_sections(u: Value, coefficients: Value, zi: Value, length: Any) ->
 
 
 @script(default_opset=op)
-def _follow_section(u: _Double, q: _Double, s: _Double) -> tuple[_Double, _Double]:
+def _follow_section(u: Double, q: Double, s: Double) -> tuple[Double, Double]:
     """One section with a set q (T, 1, 9) a sample, over u (T, 1, 1) from s (1, 2, 1).
 
     s[n+1] = A[n] s[n] + b[n] u[n] composes: after a step of `reach` samples each state holds what the last 2 reach of
@@ -237,7 +247,7 @@ def envelope(x: Value, attack: Value, release: Value, zi: Value, block: int, off
 
 
 @script(default_opset=op)
-def _follow(e: _Double, x: _Double, attack: _Double, release: _Double) -> tuple[_Double, _Double]:
+def _follow(e: Double, x: Double, attack: Double, release: Double) -> tuple[Double, Double]:
     @graph()
     def sample(e, x, attack, release):
         after = x + op.Where(op.Greater(x, e), attack, release) * (e - x)

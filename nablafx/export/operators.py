@@ -1,6 +1,6 @@
-"""Operators that exports need beside those of :mod:`nablafx.kernels`: what has no fixed shape otherwise.
+"""Operators that exports need beside those of :mod:`nablafx.kernels`: steps that take any number of samples.
 
-Both take any number of samples without a guard on it, and state what they keep as tensors of fixed shape.
+In plain torch, each of them would hold a traced graph to the number of samples that it was traced with.
 """
 
 from __future__ import annotations
@@ -95,10 +95,10 @@ def _(
 
 @torch.library.custom_op("nablafx::block_peaks", mutates_args=())
 def block_peaks(x: Tensor, begun: Tensor, size: int) -> Tensor:
-    """Largest samples of the blocks of `size` that x (B, C, T) lies in, with `begun` (1,) samples of the first before it.
+    """Largest samples of the blocks that x (B, C, T) lies in: `begun` (1,) of the first one's `size` were before it.
 
-    There are ceil(T / size) + 1, (B, C, N), as many as there can be: -inf for those that x does not reach. One alone
-    would be a number unlike the others to what traces it.
+    There are ceil(T / size) + 1 of them, (B, C, N), as many as there can be, and never one alone, which to a tracer is
+    a number unlike the others. Of blocks that x does not reach, -inf.
     """
     before, length = int(begun), x.shape[-1]
     blocks = _blocks(length, size)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ def check(model: Model, path: Path, request: Request) -> list[Check]:
 def trace(stateful: Stateful, controls: Tensor | None, block_size: int | None) -> ExportedProgram:
     """The program for calls of `block_size` samples; None: of any number."""
     state = stateful.silence(controls)
-    sizes = None
+    sizes: Any = None
     if block_size is None:
         sizes = ({2: Dim("samples", min=1)}, None if controls is None else {}, {name: {} for name in state})
     given = (torch.zeros(1, 1, block_size or _TRACED), controls, state)
@@ -68,7 +69,7 @@ class ProgramEngine(ExportEngine):
             warnings.simplefilter("ignore", FutureWarning)
             program = torch.export.load(path, extra_files=extra)
         told = json.loads(extra[NOTES])
-        (_, self._controls, self._silence), _ = program.example_inputs  # type: ignore[misc]
+        (_, self._controls, self._silence), _ = program.example_inputs
         super().__init__(told["block_size"], told["frame_size"], self._controls)
         self._module = program.module()
         self.clear()

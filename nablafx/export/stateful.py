@@ -2,14 +2,15 @@
 
     y, state = stateful(x, controls, state)
 
-`state` is a flat dict of tensors, named by their places in the effect's state: "blocks.0.context". They hold what differs
-from silence with the knobs where they stood at the export: a stream that starts with zeros, as any host can make them,
-has heard that silence for ever.
+`state` is a flat dict of tensors, named by their places in the effect's state: "blocks.0.context". They hold what
+differs from silence with the knobs where they stood at the export: a stream that starts with zeros, which any host can
+make, has heard that silence for ever.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ class Stateful(nn.Module):
                 f"{name} runs by frames of {effect.frame_size} samples, and a block of {block_size} is no multiple of "
                 "them; give one that is, or none for any"
             )
-        self.effect = export_form(deepcopy(effect).cpu().eval().requires_grad_(False), block_size)
+        self.effect: Any = export_form(deepcopy(effect).cpu().eval().requires_grad_(False), block_size)
         self._settle(controls)
 
     def forward(self, x: Tensor, controls: Tensor | None, state: FlatState) -> tuple[Tensor, FlatState]:
@@ -93,10 +94,10 @@ class _Place:
     def __init__(self, path: str, rest: Tensor) -> None:
         self.name = POSITION if path.split(".")[-1] == POSITION else path
         self.outside = rest.numel() > 0
-        self._rest = rest
+        self._rest = rest.clone()
         # of a context one value a channel, which holds for all of its samples
         first = rest[..., :1]
-        self._level = first if rest.dim() > 2 and bool((rest == first).all()) else rest
+        self._level = (first if rest.dim() > 2 and bool((rest == first).all()) else rest).clone()
         self._is_zero = not rest.any()
 
     def absolute(self, state: FlatState) -> Tensor:
@@ -111,4 +112,6 @@ class _Place:
 def _named(tree: object) -> dict[str, Tensor]:
     """The leaves of a state by their paths."""
     pairs, _ = pytree.tree_flatten_with_path(tree)
-    return {".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): leaf for path, leaf in pairs}
+    steps = (([str(getattr(key, "key", getattr(key, "idx", key))) for key in path], leaf) for path, leaf in pairs)
+    # a state that is one tensor has no path to it
+    return {".".join(path) or "state": leaf for path, leaf in steps}

@@ -65,7 +65,7 @@ class BlockLSTM(nn.Module):
 
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
         """Answer to a constant input x (B, C, 1) held for ever."""
-        out, (h, c) = self.lstm.rest(self._features(x, controls).squeeze(1))
+        out, (h, c) = self.lstm.rest(self.features(x, controls).squeeze(1))
         return Held(out.unsqueeze(-1)), (x[..., :0].expand(out.shape[0], -1, -1), h, c)
 
     def _with_lookahead(self, x: Tensor, controls: Tensor | None, pending: Tensor, state: tuple[Tensor, Tensor]):
@@ -83,10 +83,10 @@ class BlockLSTM(nn.Module):
         return Held(values, self.block_size), (unfinished, h, c)
 
     def _run(self, pooled: Tensor, controls: Tensor | None, state: tuple[Tensor, Tensor]):
-        out, state = self.lstm(self._features(pooled, controls), state)
+        out, state = self.lstm(self.features(pooled, controls), state)
         return out.transpose(1, 2), state
 
-    def _features(self, pooled: Tensor, controls: Tensor | None) -> Tensor:
+    def features(self, pooled: Tensor, controls: Tensor | None) -> Tensor:
         """(B, C, N) and (B, P) -> (B, N, C + P)."""
         features = self.squeeze(pooled).transpose(1, 2)
         if controls is None:
