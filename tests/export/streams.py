@@ -17,10 +17,9 @@ from nablafx.processors import (
     Compressor,
     DCOffset,
     Gain,
+    Highshelf,
     Lowpass,
     Mix,
-    ParametricEQ,
-    PhaseShift,
     StaticFIRFilter,
     StaticRationalNonlinearity,
 )
@@ -46,19 +45,22 @@ MODELS: dict[str, Callable[[], Effect]] = {
     "GCN that does not": partial(GCN, num_blocks=2, channel_width=4, conditioning=partial(TFiLM, **BEHIND)),
     "S4": partial(S4, num_blocks=2, channel_width=4, num_states=3),
     "S4 that is steered": partial(
-        S4, NUM_CONTROLS, num_blocks=1, channel_width=4, cold_start=True, conditioning=partial(TVFiLM, **BEHIND)
+        S4, NUM_CONTROLS, num_blocks=1, channel_width=4, conditioning=partial(TVFiLM, **BEHIND)
+    ),
+    "cold S4 that is steered": partial(
+        S4, num_blocks=1, channel_width=4, cold_start=True, conditioning=partial(TVFiLM, **BEHIND)
     ),
     "static chain": lambda: GrayBox(
         {
-            "eq": Stage(ParametricEQ, StaticController),
+            "shelf": Stage(Highshelf, StaticController),
             "drive": Stage(Gain, StaticController),
             "offset": Stage(partial(DCOffset, offset=(0.0, 0.2)), partial(StaticController, init=0.9)),
             "curve": Stage(StaticRationalNonlinearity),
-            "phase": Stage(PhaseShift, partial(StaticController, init=0.8)),
             "cabinet": Stage(StaticFIRFilter),
             "mix": Stage(Mix, StaticController),
         }
     ),
+    "low-pass": lambda: GrayBox({"tone": Stage(Lowpass, StaticController)}),
     "chain with knobs": lambda: GrayBox(
         {
             "compressor": Stage(Compressor, StaticCondController),

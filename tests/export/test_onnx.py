@@ -44,7 +44,7 @@ def assert_close(effect: Effect, path: Path, block_size: int | None = None, larg
 
 # between them, every form and operator
 FEW = {
-    *("LSTM", "TCN that looks ahead", "GCN that does not", "S4 that is steered"),
+    *("LSTM", "TCN that looks ahead", "GCN that does not", "cold S4 that is steered"),
     *("static chain", "chain with knobs", "chain that is steered"),
 }
 
@@ -55,8 +55,9 @@ def test_a_file_for_any_block_sounds_as_its_effect(name, tmp_path):
 
 
 # one table, two tables of 64 and half of one; frames of 16
-FIXED = {"S4": 64, "static chain": 160}
+FIXED = {"S4": 64, "low-pass": 160}
 MORE = {
+    "static chain": 64,
     "chain with knobs": 48,
     "TCN that looks ahead": 32,
     "GCN that does not": 100,

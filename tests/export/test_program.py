@@ -27,7 +27,7 @@ def written(effect, path: Path, block_size: int | None = None) -> tuple[Model, R
     return model, request
 
 
-FEW = {"LSTM that is steered", "TCN with knobs", "GCN that does not", "S4 that is steered", "chain with knobs"}
+FEW = {"LSTM that is steered", "GCN that does not", "chain with knobs"}
 
 
 @pytest.mark.parametrize("name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in MODELS])

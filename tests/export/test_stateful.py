@@ -45,11 +45,10 @@ def test_every_case_computes_what_its_effect_does(name):
     assert (found - expected).abs().max() <= allowed(name) * expected.abs().max()
 
 
-@pytest.mark.parametrize("name", MODELS)
+# those begin in zeros of their own, which silence moves
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("cold")])
 def test_nothing_moves_in_silence(name):
     effect = made(name)
-    if effect.cold_start:
-        pytest.skip("it begins in zeros of its own, which silence moves")
     controls, _ = knobs(effect)
     stateful = Stateful(effect, controls)
     _, after = stateful(torch.zeros(1, 1, 480), controls, stateful.silence(controls))
