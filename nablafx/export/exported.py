@@ -124,7 +124,7 @@ def check_stream(model: Model, engine: ExportEngine, request: Request, runtime: 
     calls = [size * unit for size in ([1] if request.block_size else _CALLS)]
     whole = request.audio.shape[-1] // unit
     if whole < 2:
-        raise ValueError(f"check_stream: {request.audio.shape[-1]} samples are not two calls of {unit}")
+        raise ValueError(f"check_stream: {request.audio.shape[-1]} samples are not two blocks of {unit}")
     halves = request.audio[..., : whole * unit].split([whole // 2 * unit, (whole - whole // 2) * unit], dim=-1)
     knobs, state, expected, heard = request.controls, None, [], []
     engine.reset(knobs)
@@ -135,7 +135,7 @@ def check_stream(model: Model, engine: ExportEngine, request: Request, runtime: 
         heard += _in_calls(engine, half.flatten().numpy(), calls)
         knobs = None if knobs is None else (knobs + _TURN) % 1
         engine.turn(knobs)
-    how = f"{runtime}, calls of {', '.join(map(str, calls))} samples"
+    how = f"{runtime}, blocks of {', '.join(map(str, calls))}"
     return compare(how, torch.cat(heard), torch.cat(expected), model.sample_rate, _LIMIT)
 
 

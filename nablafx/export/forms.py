@@ -74,29 +74,44 @@ def _(layer: CausalConv1d, block_size: int | None) -> nn.Module:
     return Convolution(layer) if layer.context_length else layer
 
 
+class Cell(nn.Module):
+    """One layer of an LSTM."""
+
+    w_ih: Tensor
+    w_hh: Tensor
+    bias: Tensor
+
+    def __init__(self, lstm: Recurrent, layer: int) -> None:
+        super().__init__()
+        weights = {name: value.detach() for name, value in lstm.named_parameters() if name.endswith(f"_l{layer}")}
+        self.register_buffer("w_ih", weights[f"weight_ih_l{layer}"])
+        self.register_buffer("w_hh", weights[f"weight_hh_l{layer}"])
+        self.register_buffer("bias", weights[f"bias_ih_l{layer}"] + weights[f"bias_hh_l{layer}"])
+
+    def forward(self, x: Tensor, h: Tensor, c: Tensor, steps: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        return lstm(x, h, c, self.w_ih, self.w_hh, self.bias, steps)
+
+
 class Recurrence(nn.Module):
     """An LSTM, layer by layer."""
 
-    def __init__(self, lstm: Recurrent) -> None:
+    def __init__(self, layers: Recurrent) -> None:
         super().__init__()
-        self.lstm = lstm
-        ends = ("ih", "hh")
-        self.weights = [[getattr(lstm, f"weight_{end}_l{n}") for end in ends] for n in range(lstm.num_layers)]
-        biases = [[getattr(lstm, f"bias_{end}_l{n}") for end in ends] for n in range(lstm.num_layers)]
-        self.biases = [(of_input + of_state).detach() for of_input, of_state in biases]
+        self.cells = nn.ModuleList(Cell(layers, n) for n in range(layers.num_layers))
+        # of the layer the method alone: its weights need not be exported twice
+        self._rest = layers.rest
 
     def forward(self, x: Tensor, state: State, steps: Tensor | None = None) -> tuple[Tensor, State]:
         """x (1, T, I) and h, c (1, layers, H) -> output (1, T, H) and the state after `steps` of them."""
         after = []
-        states = (state[name].split(1, dim=1) for name in ("h", "c"))
-        for weights, bias, h, c in zip(self.weights, self.biases, *states, strict=True):
-            x, h, c = lstm(x, h, c, *weights, bias, steps)
+        for cell, h, c in zip(self.cells, *(state[name].split(1, dim=1) for name in ("h", "c")), strict=True):
+            x, h, c = cell(x, h, c, steps)
             after.append((h, c))
         h, c = (torch.cat(s, dim=1) if len(s) > 1 else s[0] for s in zip(*after, strict=True))
         return x, {"h": h, "c": c}
 
     def rest(self, x: Tensor, start: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, State]:
-        out, (h, c) = self.lstm.rest(x, start)
+        out, (h, c) = self._rest(x, start)
         return out, {"h": h, "c": c}
 
 
@@ -113,18 +128,20 @@ class BlocksAhead(nn.Module):
 
     def __init__(self, layer: BlockLSTM) -> None:
         super().__init__()
-        self.layer = layer
+        self.size = layer.block_size
+        self.squeeze = layer.squeeze
         self.lstm = Recurrence(layer.lstm)
+        self._features, self._rest = layer.features, layer.rest
 
     def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
-        size, length = self.layer.block_size, x.shape[-1]
+        size, length = self.size, x.shape[-1]
         pooled = block_peaks(x, torch.zeros(1, dtype=torch.int64), size)
         blocks = torch.tensor((length + size - 1) // size)
-        out, state = self.lstm(self.layer.features(pooled, controls), state, blocks)
+        out, state = self.lstm(self._features(pooled, controls), state, blocks)
         return Held(out.index_select(1, torch.arange(length) // size).transpose(1, 2), 1), state
 
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, State]:
-        held, (_, h, c) = self.layer.rest(x, controls)
+        held, (_, h, c) = self._rest(x, controls)
         return held, {"h": h, "c": c}
 
 
@@ -136,13 +153,13 @@ class BlocksBehind(BlocksAhead):
     """
 
     def forward(self, x: Tensor, controls: Tensor | None, state: State) -> tuple[Held, State]:
-        size, length = self.layer.block_size, x.shape[-1]
+        size, length = self.size, x.shape[-1]
         begun = state["position"] % size
         pooled = block_peaks(x, begun, size)
         begins = (torch.arange(pooled.shape[-1]) == 0) & (begun > 0)
         pooled = torch.maximum(pooled, torch.where(begins, state["peak"], -torch.inf))
         completed = (begun + length) // size
-        out, made = self.lstm(self.layer.features(pooled, controls), state, completed.squeeze(0))
+        out, made = self.lstm(self._features(pooled, controls), state, completed.squeeze(0))
         governing = (begun + torch.arange(length)) // size
         values = torch.cat([state["h"], out], dim=1).index_select(1, governing)
         peak = pooled.index_select(-1, completed.clamp(max=pooled.shape[-1] - 1))
@@ -192,7 +209,7 @@ class StateSpace(nn.Module):
 
     def __init__(self, layer: DiagonalSSM, block_size: int) -> None:
         super().__init__()
-        self.layer = layer
+        self._rest = layer.rest
         system = layer.system()
         powers = torch.exp(system.log_z.unsqueeze(-1) * torch.arange(block_size + 1))
         response = F.pad(ssm.kernel(system, block_size), (block_size - 1, 0))
@@ -212,7 +229,7 @@ class StateSpace(nn.Module):
         return diagonal_scan(x, state, self.table, self.powers)
 
     def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, state = self.layer.rest(x)
+        y, state = self._rest(x)
         return y, state.transpose(-1, -2)
 
 

@@ -94,10 +94,10 @@ class _Place:
     def __init__(self, path: str, rest: Tensor) -> None:
         self.name = POSITION if path.split(".")[-1] == POSITION else path
         self.outside = rest.numel() > 0
-        self._rest = rest.clone()
+        self._rest = rest.clone(memory_format=torch.contiguous_format)
         # of a context one value a channel, which holds for all of its samples
-        first = rest[..., :1]
-        self._level = (first if rest.dim() > 2 and bool((rest == first).all()) else rest).clone()
+        first = rest[..., :1].clone(memory_format=torch.contiguous_format)
+        self._level = first if rest.dim() > 2 and bool((rest == first).all()) else self._rest
         self._is_zero = not rest.any()
 
     def absolute(self, state: FlatState) -> Tensor:
