@@ -104,8 +104,9 @@ def difference(effect: Effect, engine: ExportEngine, sizes: list[int], samples: 
     controls, turned = knobs(effect)
     x = noise(samples // sum(sizes) * sum(sizes) * 2)
     half = x.shape[-1] // 2
-    first, state = effect(x[..., :half], controls)
-    second, _ = effect(x[..., half:], turned, state)
+    with torch.inference_mode():
+        first, state = effect(x[..., :half], controls)
+        second, _ = effect(x[..., half:], turned, state)
     expected = torch.cat([first, second], dim=-1).flatten().numpy()
     engine.reset(controls)
     heard = stream(engine, x[0, 0, :half].numpy(), sizes)
