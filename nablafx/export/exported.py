@@ -124,7 +124,10 @@ def check_stream(model: Model, engine: ExportEngine, request: Request, runtime: 
     calls = [size * unit for size in ([1] if request.block_size else _CALLS)]
     whole = request.audio.shape[-1] // unit
     if whole < 2:
-        raise ValueError(f"check_stream: {request.audio.shape[-1]} samples are not two blocks of {unit}")
+        raise ValueError(
+            f"{request.audio.shape[-1]} samples are not the two blocks of {unit} that an export is checked with; give "
+            "more audio, or a smaller block size"
+        )
     halves = request.audio[..., : whole * unit].split([whole // 2 * unit, (whole - whole // 2) * unit], dim=-1)
     knobs, state, expected, heard = request.controls, None, [], []
     engine.reset(knobs)

@@ -66,7 +66,8 @@ class ProgramEngine(ExportEngine):
     def __init__(self, path: Path) -> None:
         extra = {NOTES: ""}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+            # torch's, of itself
+            warnings.simplefilter("ignore")
             program = torch.export.load(path, extra_files=extra)
         told = json.loads(extra[NOTES])
         (_, self._controls, self._silence), _ = program.example_inputs

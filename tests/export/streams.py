@@ -112,7 +112,7 @@ def difference(effect: Effect, engine: ExportEngine, sizes: list[int], samples: 
     heard = stream(engine, x[0, 0, :half].numpy(), sizes)
     engine.turn(turned)
     heard = np.concatenate([heard, stream(engine, x[0, 0, half:].numpy(), sizes)])
-    assert expected.std() > 1e-3
+    assert expected.std() > 1e-5
     return float(np.abs(heard - expected).max() / np.abs(expected).max())
 
 
