@@ -99,19 +99,42 @@ class FramesEngine:
 
 
 @lru_cache(maxsize=1)
-def onnx_engine(effect: Effect) -> Engine:
-    """What the file of the ONNX format does in ONNX Runtime; converted once for blocks of any size.
+def onnx_engine(effect: Effect, block_size: int | None = None) -> Engine:
+    """What a file of the ONNX format does in ONNX Runtime, for blocks of one size or any (None).
 
     Raises:
         NoPathError: ONNX Runtime is not installed, or the format cannot express the effect.
     """
     try:
         engine: Any = import_module("nablafx.export.onnx_engine").OnnxEngine
-        return engine(effect)
+        return engine(effect, block_size)
     except ImportError as error:
         raise NoPathError(f"ONNX Runtime is not here ({error})") from error
     except ExportError as error:
         raise NoPathError(str(error)) from error
+
+
+class FixedOnnxEngine:
+    """What the ONNX file for blocks of one size does, that of the first block."""
+
+    def __init__(self, effect: Effect) -> None:
+        self._effect = effect
+        self._engine: Engine | None = None
+        self._controls: Tensor | None = None
+
+    def reset(self, controls: Tensor | None) -> None:
+        self._engine, self._controls = None, controls
+
+    def turn(self, controls: Tensor | None) -> None:
+        self._controls = controls
+        if self._engine is not None:
+            self._engine.turn(controls)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        if self._engine is None:
+            self._engine = onnx_engine(self._effect, len(x))
+            self._engine.reset(self._controls)
+        return self._engine.run(x)
 
 
 def numba_engine(effect: Effect) -> Engine:
@@ -126,7 +149,9 @@ PATHS: dict[str, Callable[[Effect], Engine]] = {
     "eager": TorchEngine,
     "compiled": CompiledEngine,
     "onnxruntime": onnx_engine,
+    "onnxruntime-fixed": FixedOnnxEngine,
     "numba": numba_engine,
     "frames": FramesEngine,
 }
-"""By name: the effect as it is, with torch.compile, in ONNX Runtime, in compiled loops, and as published."""
+"""By name: the effect as it is, with torch.compile, in ONNX Runtime by a file for blocks of any size and by one for the
+size at hand, in compiled loops, and as published."""

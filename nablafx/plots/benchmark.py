@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nablafx.plots.style import Theme, label, panel, theme_of
+from nablafx.plots.style import Theme, label, panel, sheet, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +22,6 @@ def plot_benchmark(models: Mapping[str, Curves], title: str = "Streams on one th
 
     Raises ValueError where nothing was timed.
     """
-    from matplotlib.figure import Figure
-
     paths = list(dict.fromkeys(path for curves in models.values() for path in curves))
     if not paths:
         raise ValueError("plot_benchmark: no path of any model was timed")
@@ -31,8 +29,7 @@ def plot_benchmark(models: Mapping[str, Curves], title: str = "Streams on one th
     columns = min(_COLUMNS, len(models))
     rows = -(-len(models) // columns)
     width, height = max(3.0 * columns, 6.0) + 0.6, 2.9 * rows + 1.1
-    figure = Figure(figsize=(width, height), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=1 - 0.2 / height)
+    figure = sheet(title, width, height, theme)
     grid = figure.add_gridspec(
         rows,
         columns,

@@ -18,7 +18,7 @@ from nablafx.errors import UserError
 from nablafx.export import benchmark, paths, timing
 from nablafx.export.costs import macs, parameters, state_bytes
 from nablafx.export.model import Facts, Model
-from nablafx.export.paths import CompiledEngine, FramesEngine, NoPathError
+from nablafx.export.paths import PATHS, CompiledEngine, FramesEngine, NoPathError
 from nablafx.export.streamer import Streamer
 from nablafx.plots import plot_benchmark
 from nablafx.processors import Gain, ParametricEQ, StaticFIRFilter, StaticMLPNonlinearity, StaticRationalNonlinearity
@@ -126,6 +126,23 @@ def test_frames_sound_as_the_stream(make):
 def test_no_frame_holds_what_remembers_for_ever(make):
     with pytest.raises(NoPathError, match="receptive field has no end"):
         FramesEngine(make())
+
+
+@pytest.mark.parametrize("path", ["onnxruntime", "onnxruntime-fixed"])
+def test_what_onnx_runtime_makes_sounds_as_the_effect(path):
+    """Knobs are turned before the last block."""
+    model = LSTM(2, conditioning=FixedConditioning).eval()
+    x = (0.3 * np.random.default_rng(0).standard_normal(128)).astype(np.float32)
+    streamer = Streamer(model, [0.5, 0.5], engine=PATHS[path])
+    first = streamer.process(x[:64])
+    streamer.turn([0.9, 0.1])
+    y = np.concatenate([first, streamer.process(x[64:])])
+    dry, state, expected = torch.from_numpy(x).view(1, 1, -1), None, []
+    with torch.inference_mode():
+        for part, knobs in zip(dry.split(64, dim=-1), ([0.5, 0.5], [0.9, 0.1]), strict=True):
+            made, state = model(part, torch.tensor([knobs]), state)
+            expected.append(made.flatten())
+    np.testing.assert_allclose(y, torch.cat(expected), atol=1e-6)
 
 
 @pytest.mark.slow
