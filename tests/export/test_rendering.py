@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,19 +203,23 @@ def test_a_render_that_is_stopped_leaves_what_was_there(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory of a process is read as Linux tells it")
 @pytest.mark.parametrize("kind", ["lstm", "tfilm"])
 def test_an_hour_takes_less_than_a_gigabyte(kind, tmp_path):
-    """In a process of its own, of which the system knows how much memory it ever had; at another rate."""
+    """In a process of its own, of which the system knows how much memory it ever had; at another rate.
+
+    What getrusage tells begins with the memory of the process that started it.
+    """
     bundle = written(tmp_path / "m.nablafx", kind)
     with soundfile.SoundFile(tmp_path / "in.wav", "w", 44_100, 1, "PCM_16") as file:
         for _ in range(60):
             file.write(samples(60 * 44_100))
-    code = "import resource, sys; from nablafx.cli import main; main(sys.argv[1:]); "
-    code += "print('kilobytes', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    code = "import sys; from nablafx.cli import main; main(sys.argv[1:]); print(open('/proc/self/status').read())"
     words = [sys.executable, "-c", code, "process", bundle, tmp_path / "in.wav", tmp_path / "out.wav"]
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True)
     assert soundfile.info(tmp_path / "out.wav").frames == 3_600 * 44_100
-    assert int(done.stdout.split("kilobytes")[1]) < 1_000_000
+    (most,) = re.findall(r"^VmHWM:\s+(\d+) kB", done.stdout, re.MULTILINE)
+    assert int(most) < 1_000_000
 
 
 class TestCommand:
