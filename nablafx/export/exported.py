@@ -67,7 +67,7 @@ class ExportEngine:
         self._waiting = np.zeros(0, np.float32)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        if self._size is None:
+        if self._size is None or (len(x) == self._size and not len(self._waiting)):
             y = self.call(x)
             self.advance()
             return y
