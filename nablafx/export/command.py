@@ -7,23 +7,18 @@ import datetime
 import math
 from pathlib import Path
 
-import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
 from nablafx.analysis.loudness import loudest
 from nablafx.errors import UserError
-from nablafx.export.bundle import SUFFIX
+from nablafx.export.arguments import RIFF, add_model, knobs_of, read_mono
 from nablafx.export.formats import FORMATS, Check, ExportError, Request, load_format
 from nablafx.export.model import GEAR_TYPES, TONE_TYPES, Facts, Model
 from nablafx.export.reading import read_model
-from nablafx.shipped import ROOT
-from nablafx.training.controls import controls_of
 from nablafx.training.files import replacing
 
 _TEXTS = ("author", "license", "comment", "gear_make", "gear_model")
-_RIFF = ROOT / "demo" / "DRY" / "test" / "t-eguitar.input.flac"
 
 
 def run(words: list[str]) -> None:
@@ -38,13 +33,8 @@ def run(words: list[str]) -> None:
     path = Path(arguments.output) if arguments.output else Path(model.name.replace("/", "-") + entry.suffix)
     if path.suffix != entry.suffix:
         raise UserError(f"{path}: a file of this format ends in {entry.suffix}")
-    if model.effect.num_controls:
-        controls = controls_of(arguments.controls or "", model.control_names)
-    elif arguments.controls:
-        raise UserError(f"{model.name} has no knobs; leave --controls away")
-    else:
-        controls = None
-    audio = read_audio(Path(arguments.audio or _RIFF), model, arguments.seconds)
+    controls = knobs_of(model, arguments.controls)
+    audio = read_audio(Path(arguments.audio or RIFF), model, arguments.seconds)
     checks = save(arguments.format, model, path, Request(controls, arguments.block_size, audio))
     _print(model, path, checks)
 
@@ -74,19 +64,11 @@ def read_audio(path: Path, model: Model, seconds: float) -> Tensor:
     Raises:
         UserError: it cannot be read, or is too short or silent.
     """
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    mono = np.ascontiguousarray(samples[:, 0])
-    if rate != model.sample_rate:
-        import soxr  # loaded only where a rate differs
-
-        mono = soxr.resample(mono, rate, model.sample_rate, quality="VHQ")
+    mono = read_mono(path, model.sample_rate, "--audio")
     length = round(seconds * model.sample_rate)
     start = loudest(torch.from_numpy(mono), length)
     audio = torch.from_numpy(mono[start : start + length].copy()).view(1, 1, -1)
-    if audio.shape[-1] < length or not audio.isfinite().all() or not audio.any():
+    if audio.shape[-1] < length or not audio.any():
         raise UserError(f"{path} has no {seconds:g} s of audio to check the export with; name another one with --audio")
     return audio
 
@@ -132,14 +114,10 @@ def _parser() -> argparse.ArgumentParser:
         f"formats:\n{formats}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help=f"a run's folder, a checkpoint, a bundle ({SUFFIX}), or a .nam file")
+    add_model(parser)
     parser.add_argument("--format", choices=list(FORMATS), required=True)
     parser.add_argument("--output", metavar="FILE", help="default: the model's name, here")
-    parser.add_argument("--controls", metavar="D=0.5,T=1", help="knobs from 0 to 1 (default: 0.5)")
     parser.add_argument("--block-size", type=_positive, metavar="N", help="samples a call (onnx, torch; default: any)")
-    parser.add_argument(
-        "--checkpoint", choices=["best", "last"], default="best", help="of a run (default: %(default)s)"
-    )
     parser.add_argument("--audio", metavar="FILE", help="what it is checked with (default: a shipped guitar riff)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of it, the loudest (default: %(default)s)")
     about = parser.add_argument_group("what the file says of the model")

@@ -16,17 +16,16 @@ from tempfile import mkdtemp
 from torch import Tensor
 
 from nablafx.errors import UserError
+from nablafx.export.arguments import RIFF, add_model, knobs_of
 from nablafx.export.demo_page import CONTENTS, POLICY, read_riff, write_page
 from nablafx.export.model import Model
 from nablafx.export.reading import read_model
 from nablafx.shipped import ROOT
-from nablafx.training.controls import controls_of
 
 QUANTUM = 128  # samples that a browser's audio thread runs at once
 BLOCK = 512  # the worker is asked 94 times a second at 48 kHz
 LARGEST = 2**16
 PORT = 8000
-_RIFF = ROOT / "demo" / "DRY" / "test" / "t-eguitar.input.flac"
 
 
 def run(words: list[str]) -> None:
@@ -42,7 +41,7 @@ def run(words: list[str]) -> None:
     place = Path(arguments.model)
     beside = place / "demo" if place.is_dir() else place.with_name(f"{place.stem}-demo")
     folder = Path(arguments.output) if arguments.output else beside
-    riff = Path(arguments.riff) if arguments.riff else _RIFF
+    riff = Path(arguments.riff) if arguments.riff else RIFF
     audio = read_riff(riff, model.sample_rate)
     terms = None if arguments.riff else ROOT / "demo" / "LICENSE.txt"
     with replacing_folder(folder) as temporary:
@@ -146,11 +145,7 @@ def _serve(folder: Path, port: int) -> None:
 
 def _knobs(model: Model, given: str | None) -> Tensor | None:
     """Where the knobs stand at first, in the hundredths that the page's have."""
-    if not model.effect.num_controls:
-        if given:
-            raise UserError(f"{model.name} has no knobs; leave --controls away")
-        return None
-    controls = controls_of(given or "", model.control_names)
+    controls = knobs_of(model, given)
     return controls if controls is None else (100 * controls).round() / 100
 
 
@@ -160,15 +155,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a folder with a page that runs a model in the browser: on a riff, a file or the microphone, "
         "with its knobs. Any static web server can hand it out; nothing else is fetched from anywhere.",
     )
-    parser.add_argument("model", help="a run's folder, a checkpoint, a bundle (.nablafx), or a .nam file")
+    add_model(parser)
     parser.add_argument("--output", metavar="DIR", help="default: demo, in the run's folder or beside the file")
-    parser.add_argument("--controls", metavar="D=0.5,T=1", help="knobs at first, from 0 to 1 (default: 0.5)")
     parser.add_argument("--riff", metavar="FILE", help="of up to 10 s (default: a shipped guitar riff)")
     parser.add_argument(
         "--block-size", type=int, metavar="N", help=f"samples that are run at once (default: {BLOCK}, in whole frames)"
-    )
-    parser.add_argument(
-        "--checkpoint", choices=["best", "last"], default="best", help="of a run (default: %(default)s)"
     )
     parser.add_argument(
         "--serve", type=int, nargs="?", const=PORT, metavar="PORT", help=f"hand it out at localhost (default: {PORT})"

@@ -14,7 +14,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from nablafx.errors import UserError
+from nablafx.export.arguments import read_mono
 from nablafx.export.command import save
 from nablafx.export.demo_runtime import FILES, VERSION, get_runtime
 from nablafx.export.formats import Request
@@ -102,18 +102,7 @@ def read_riff(path: Path, sample_rate: int) -> np.ndarray:
     Raises:
         UserError: it cannot be read, or is empty.
     """
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            mono = file.read(RIFF_SECONDS * rate, dtype="float32", always_2d=True)[:, 0]
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UserError(f"{path} cannot be read: {error}; name an audio file with --riff") from error
-    if not len(mono) or not np.isfinite(mono).all():
-        raise UserError(f"{path} has no audio in it, or samples that are no numbers; name another file with --riff")
-    if rate != sample_rate:
-        import soxr  # loaded only where a rate differs
-
-        mono = soxr.resample(mono, rate, sample_rate, quality="VHQ")
+    mono = read_mono(path, sample_rate, "--riff", RIFF_SECONDS)
     return np.clip(np.rint(mono * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
 
 

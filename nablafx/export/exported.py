@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nablafx.export.formats import Check, Request, compare
+from nablafx.export.formats import Check, Request, compare, in_turn
 from nablafx.export.model import Model
 
 # sums in another order: most differ by less than -120 dB, those of a filter that float32 itself leaves uncertain by -85
@@ -135,19 +134,8 @@ def check_stream(model: Model, engine: ExportEngine, request: Request, runtime: 
         with torch.inference_mode():
             y, state = model.effect(half, knobs, state)
         expected.append(y.flatten())
-        heard += _in_calls(engine, half.flatten().numpy(), calls)
+        heard += [torch.from_numpy(engine.run(x).copy()) for x in in_turn(half.flatten().numpy(), calls)]
         knobs = None if knobs is None else (knobs + _TURN) % 1
         engine.turn(knobs)
     how = f"{runtime}, blocks of {', '.join(map(str, calls))}"
     return compare(how, torch.cat(heard), torch.cat(expected), model.sample_rate, _LIMIT)
-
-
-def _in_calls(engine: ExportEngine, x: np.ndarray, calls: list[int]) -> list[Tensor]:
-    made: list[Tensor] = []
-    start = 0
-    for size in cycle(calls):
-        if start >= len(x):
-            return made
-        made.append(torch.from_numpy(engine.run(x[start : start + size]).copy()))
-        start += size
-    return made

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,6 +98,16 @@ def load_format(name: str) -> Format:
         if (error.name or "").startswith("nablafx"):
             raise
         raise UserError(f"{name} needs {error.name}, which is not installed: pip install 'nablafx[{name}]'") from error
+
+
+def in_turn(audio: np.ndarray, sizes: Sequence[int]) -> Iterator[np.ndarray]:
+    """Cut audio (T,) into pieces of these sizes in turn."""
+    start = 0
+    for size in cycle(sizes):
+        if start >= len(audio):
+            return
+        yield audio[start : start + size]
+        start += size
 
 
 def compare(runtime: str, heard: Tensor, expected: Tensor, sample_rate: int, limit: float) -> Check:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypedDict
 
-import torch
-from torch import Tensor
-
 from nablafx.effects import Effect
 
 # the words of the NAM format
@@ -59,9 +56,3 @@ class Model(NamedTuple):
     def latency(self) -> int:
         """Samples by which a stream of it is late: a frame has to be whole before its first sample can leave."""
         return self.effect.frame_size - 1
-
-    def controls(self, values: dict[str, float] | None = None) -> Tensor | None:
-        """Knobs by name -> (1, P), those that are not named in the middle; None where the effect hears none."""
-        if not self.effect.num_controls:
-            return None
-        return torch.tensor([[(values or {}).get(name, 0.5) for name in self.control_names]])

@@ -10,11 +10,11 @@ import soundfile
 from torch import Tensor
 
 from nablafx.errors import UserError
+from nablafx.export.arguments import add_model, knobs_of
 from nablafx.export.automation import Automation, read_automation
 from nablafx.export.model import Model
 from nablafx.export.reading import read_model
 from nablafx.export.rendering import format_of, render_file
-from nablafx.training.controls import controls_of
 
 # what soundfile opens by these endings; RAW has no header that would tell its rate
 _OTHERS = {"AIF", "WAVE", "OPUS", "OGA"}
@@ -98,15 +98,12 @@ def _frames(path: Path) -> int:
 
 
 def _knobs(model: Model, controls: str | None, automation: str | None) -> Automation | Tensor | None:
-    if not model.effect.num_controls:
-        if controls or automation:
-            raise UserError(f"{model.name} has no knobs; leave --controls and --automation away")
-        return None
-    fixed = controls_of(controls or "", model.control_names)
-    if automation is None or fixed is None:
+    fixed = knobs_of(model, controls)
+    if automation is None:
         return fixed
-    start = dict(zip(model.control_names, fixed[0].tolist(), strict=True))
-    return read_automation(automation, model.control_names, start)
+    names = () if fixed is None else model.control_names
+    start = {} if fixed is None else dict(zip(names, fixed[0].tolist(), strict=True))
+    return read_automation(automation, names, start)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,19 +112,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Render audio through a model: a file, or all files of a folder and those below it. Other sample "
         "rates are resampled and back; each channel goes through by itself.",
     )
-    parser.add_argument("model", help="a run's folder, a checkpoint, a bundle (.nablafx), or a .nam file")
+    add_model(parser)
     parser.add_argument("source", metavar="IN", help="an audio file of any kind, or a folder")
     parser.add_argument(
         "target", metavar="OUT", help="a file, its ending says the format (.wav: 32-bit float); or a folder"
     )
-    parser.add_argument("--controls", metavar="D=0.5,T=1", help="knobs from 0 to 1 (default: 0.5)")
     parser.add_argument(
         "--automation",
         metavar="FILE.csv",
         help="knobs over time: columns time (s) and names of knobs, linear between rows",
-    )
-    parser.add_argument(
-        "--checkpoint", choices=["best", "last"], default="best", help="of a run (default: %(default)s)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     return parser

@@ -198,7 +198,7 @@ def test_facts_of_a_file(put):
     model = put(made)
     facts = {"author": "A. N.", "gear_type": "amp", "input_level_dbu": 12.5, "validation_esr": 0.01}
     assert (model.name, model.sample_rate, model.facts) == ("Clean", 44_100, facts)
-    assert (model.control_names, model.controls(), model.latency) == ((), None, 0)
+    assert (model.control_names, model.effect.num_controls, model.latency) == ((), 0, 0)
     del made["metadata"], made["sample_rate"]
     model = put(made, "Deluxe.nam")
     assert (model.name, model.sample_rate, model.facts) == ("Deluxe", 48_000, {})

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import torch
 
 from nablafx.export.decimals import decimals
-from nablafx.export.formats import Check, Request, compare
+from nablafx.export.formats import Check, Request, compare, in_turn
 from nablafx.export.model import Model
 from nablafx.export.nam import core
 from nablafx.export.nam.encode import encode
@@ -72,7 +70,7 @@ def check(model: Model, path: Path, request: Request) -> list[Check]:
     sizes = (request.block_size,) if request.block_size else BLOCK_SIZES
     told = f"blocks of {' and '.join(', '.join(map(str, sizes)).rsplit(', ', 1))}"
     streamer = Streamer(read_nam(path).effect)
-    heard = torch.from_numpy(np.concatenate([streamer.process(block) for block in _blocks(audio, sizes)]))
+    heard = torch.from_numpy(np.concatenate([streamer.process(block) for block in in_turn(audio, sizes)]))
     modules = core.node_modules()
     absent = "" if modules else f"; NAM's Core is not here to hear it ({core.VARIABLE} names no node_modules)"
     checks = [compare(f"nablafx reading the file, {told}{absent}", heard, expected, rate, LIMIT)]
@@ -81,13 +79,3 @@ def check(model: Model, path: Path, request: Request) -> list[Check]:
         limit = max(CORE_LIMIT, CORE_NOISE / max(float(expected.square().mean()), CORE_NOISE))
         checks.append(compare(f"{runtime}, {told}", torch.from_numpy(played), expected, rate, limit))
     return checks
-
-
-def _blocks(audio: np.ndarray, sizes: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Cut audio (T,) into pieces of these sizes in turn."""
-    start = 0
-    for size in cycle(sizes):
-        if start >= len(audio):
-            return
-        yield audio[start : start + size]
-        start += size
