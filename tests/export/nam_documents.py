@@ -279,3 +279,14 @@ def random_wavenet(seed: int, outputs: int = 1, steered: bool = True) -> dict:
         kernels = [rng.randint(1, 3) for _ in range(rng.randint(1, 2))]
         config["head"] = {"channels": 3, "activation": activation, "out_channels": 1, "kernel_sizes": kernels}
     return filled("WaveNet", config, seed)
+
+
+SEEDS = range(16)
+LSTM_CONFIG = {"input_size": 1, "hidden_size": 4, "num_layers": 2}
+CONVNET = {"channels": 3, "dilations": [1, 2, 4, 8], "batchnorm": False, "activation": "Tanh"}
+OTHERS = {
+    "lstm": filled("LSTM", LSTM_CONFIG),
+    "convnet": filled("ConvNet", CONVNET),
+    "linear": filled("Linear", {"receptive_field": 700, "bias": True}),
+}
+DOCUMENTS = {**{f"wavenet-{seed}": random_wavenet(seed) for seed in SEEDS}, **OTHERS}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -15,47 +13,24 @@ import torch
 
 import nablafx.effects
 import nablafx.export.nam
-from nablafx.errors import UserError
 from nablafx.export.nam import core, read_nam
 from nablafx.export.streamer import Streamer, TorchEngine
-from nablafx.training.load import build
+from nablafx.training.build import build
 
 from . import nam_documents as nam
 from .players import NODE_MODULES, needs_node
 
-SEEDS = range(16)
-LSTM_CONFIG = {"input_size": 1, "hidden_size": 4, "num_layers": 2}
-CONVNET = {"channels": 3, "dilations": [1, 2, 4, 8], "batchnorm": False, "activation": "Tanh"}
-OTHERS = {
-    "lstm": nam.filled("LSTM", LSTM_CONFIG),
-    "convnet": nam.filled("ConvNet", CONVNET),
-    "linear": nam.filled("Linear", {"receptive_field": 700, "bias": True}),
-}
-DOCUMENTS = {**{f"wavenet-{seed}": nam.random_wavenet(seed) for seed in SEEDS}, **OTHERS}
-
 
 def normalised() -> dict:
     """A ConvNet with a normalisation: its variances are positive, unlike other weights."""
-    made = nam.filled("ConvNet", {**CONVNET, "batchnorm": True})
+    made = nam.filled("ConvNet", {**nam.CONVNET, "batchnorm": True})
     made["weights"] = np.abs(made["weights"]).tolist()
     return made
 
 
-@pytest.fixture(params=DOCUMENTS)
+@pytest.fixture(params=nam.DOCUMENTS)
 def document(request) -> dict:
-    return DOCUMENTS[request.param]
-
-
-@pytest.fixture
-def put(tmp_path):
-    """Writes a document, and reads it."""
-
-    def read(document, name="file.nam"):
-        path = tmp_path / name
-        path.write_text(json.dumps(document))
-        return read_nam(path)
-
-    return read
+    return nam.DOCUMENTS[request.param]
 
 
 @pytest.fixture
@@ -69,15 +44,15 @@ def play(model, x) -> np.ndarray:
 
 def test_made_up_files_use_all_that_there_is():
     """What is compared below is the format, and not a corner of it."""
-    arrays = [array for made in DOCUMENTS.values() for array in made["config"].get("layers", [])]
+    arrays = [array for made in nam.DOCUMENTS.values() for array in made["config"].get("layers", [])]
     used = {key for array in arrays for key, value in array.items() if isinstance(value, dict) and value.get("active")}
     assert used >= {f"{name}_film" for name in nam.FILMS} | {"layer1x1", "head1x1"}
     assert {mode for array in arrays for mode in array["gating_mode"]} == {"none", "gated", "blended"}
     kinds = {json.dumps(a) for array in arrays for a in [*array["activation"], *array["secondary_activation"]]}
     assert kinds >= {json.dumps(a) for a in nam.ACTIVATIONS}
-    conditions = [made["config"].get("condition_dsp", {}).get("architecture") for made in DOCUMENTS.values()]
+    conditions = [made["config"].get("condition_dsp", {}).get("architecture") for made in nam.DOCUMENTS.values()]
     assert {"WaveNet", "LSTM"} <= set(conditions)
-    assert any(made["config"].get("head") for made in DOCUMENTS.values())
+    assert any(made["config"].get("head") for made in nam.DOCUMENTS.values())
     assert any(not array["layer1x1"]["active"] for array in arrays)
 
 
@@ -133,7 +108,7 @@ def test_law_of_cuts_and_silence(document, put, audio):
 
 @pytest.mark.parametrize("name", ["wavenet-1", "convnet", "linear"])
 def test_its_memory_is_what_it_says(name, put):
-    effect = put(DOCUMENTS[name]).effect.double()
+    effect = put(nam.DOCUMENTS[name]).effect.double()
     reach = effect.receptive_field
     assert reach > 1
     x = torch.randn(1, 1, reach + 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -145,7 +120,7 @@ def test_its_memory_is_what_it_says(name, put):
 
 
 def test_a_stream_of_it_has_no_latency(put, audio):
-    model = put(DOCUMENTS["wavenet-0"])
+    model = put(nam.DOCUMENTS["wavenet-0"])
     streamer = Streamer(model.effect, engine=TorchEngine)
     heard = np.concatenate([streamer.process(block) for block in np.split(audio.astype("f4"), [1, 8, 72])])
     assert streamer.latency == 0
@@ -182,7 +157,7 @@ def test_keys_of_older_versions(put, audio):
 
 
 def test_of_a_container_the_largest_is_read(put, audio):
-    small, large = DOCUMENTS["linear"], {**DOCUMENTS["convnet"]}
+    small, large = nam.DOCUMENTS["linear"], {**nam.DOCUMENTS["convnet"]}
     submodels = [{"max_value": 1.0, "model": large}, {"max_value": 0.5, "model": small}]
     container = nam.document("SlimmableContainer", {"submodels": submodels}, [])
     large["metadata"] = {"name": "The large one", "gear_type": "amp"}
@@ -194,7 +169,7 @@ def test_of_a_container_the_largest_is_read(put, audio):
 def test_facts_of_a_file(put):
     metadata = {"name": "Clean", "modeled_by": "A. N.", "gear_type": "amp", "gear_make": 3, "tone_type": "sour"}
     metadata |= {"input_level_dbu": 12.5, "training": {"validation_esr": 0.01}, "loudness": "loud"}
-    made = {**OTHERS["convnet"], "metadata": metadata, "sample_rate": 44_100.0}
+    made = {**nam.OTHERS["convnet"], "metadata": metadata, "sample_rate": 44_100.0}
     model = put(made)
     facts = {"author": "A. N.", "gear_type": "amp", "input_level_dbu": 12.5, "validation_esr": 0.01}
     assert (model.name, model.sample_rate, model.facts) == ("Clean", 44_100, facts)
@@ -266,122 +241,6 @@ def test_the_core_plays_published_architectures_the_same(name, published, put, a
     assert np.square(heard - ours).sum() < limit * np.square(ours).sum()
 
 
-def changed(document: dict, path: str, value) -> dict:
-    """A copy with the value at layers.0.channels, say, replaced; removed where the value is `...`."""
-    made = deepcopy(document)
-    *places, last = [int(part) if part.isdigit() else part for part in path.split(".")]
-    at = made
-    for place in places:
-        at = at[place]
-    if value is ...:
-        del at[last]
-    else:
-        at[last] = value
-    return made
-
-
-PLAIN = DOCUMENTS["wavenet-1"]
-WEIGHTS = PLAIN["weights"]
-DAMAGES = [
-    ("version", ..., "version is missing"),
-    ("version", "seven", "version is 'seven', and should be of three numbers"),
-    ("version", "0.4.9", "before 0.5.0"),
-    ("version", "0.8.0", "0.7 is the newest that is known here: update nablafx"),
-    ("version", "1.0.0", "0.7 is the newest"),
-    ("architecture", "Transformer", "architecture must be one of .*WaveNet.*, and is 'Transformer'"),
-    ("config", [], "config must be a JSON object, and is a list"),
-    ("config.layers", [], "config.layers must be a list with something in it"),
-    ("config.layers.0.channels", "many", r"config.layers\[0\].channels must be a whole number .* and is 'many'"),
-    ("config.layers.0.channels", 10**30, "channels must be a whole number from 1 to 4096"),
-    ("config.layers.0.dilations", [True], r"dilations\[0\] must be a whole number"),
-    ("config.layers.0.dilations.0", 2**24, "span more than|numbers of the past"),
-    ("config.layers.0.kernel_size", 3, "kernel_size and kernel_sizes are both there"),
-    ("config.layers.0.gating_mode", "often", "gating_mode must be one of none, gated, blended"),
-    ("config.layers.0.activation", {"type": "GELU"}, "activation.type must be one of Tanh, .*, and is 'GELU'"),
-    ("config.layers.0.activation", {"type": "PReLU", "negative_slopes": [0.1] * 9}, "negative_slopes are 9"),
-    ("config.layers.0.activation", ["Tanh"] * 9, "activation has 9 values, for"),
-    ("config.layers.0.groups_input", 3, "are no 3 groups"),
-    ("config.layers.0.condition_size", 5, "must be"),
-    ("config.layers.0.input_size", 2, "must be"),
-    ("config.in_channels", 2, "in_channels must be a whole number from 1 to 1"),
-    ("weights", WEIGHTS[:-1], f"it has {len(WEIGHTS) - 1} weights, and its WaveNet needs {len(WEIGHTS)}"),
-    ("weights", [*WEIGHTS, 0.0], "weights, and its WaveNet needs"),
-    ("weights", [*WEIGHTS[:-1], "1"], "weights are not all numbers that are finite in 32 bits"),
-    ("weights", [*WEIGHTS[:-1], 1e300], "weights are not all numbers that are finite in 32 bits"),
-    ("weights", {}, "weights must be a list"),
-    ("weights", [*WEIGHTS[:-1], 10**400], "weights are not all numbers that are finite in 32 bits"),
-    (
-        "config.layers.0.activation",
-        {"type": "LeakyReLU", "negative_slope": 1e39},
-        "negative_slope must be a finite number",
-    ),
-    ("sample_rate", 10**400, "sample_rate must be a finite number, and is 1000"),
-    ("sample_rate", 0, "sample_rate is 0.0 Hz"),
-    ("sample_rate", "fast", "sample_rate must be a finite number"),
-]
-
-
-@pytest.mark.parametrize(("path", "value", "told"), DAMAGES, ids=[f"{p}={str(v)[:20]}" for p, v, _ in DAMAGES])
-def test_damage_is_told(path, value, told, put):
-    with pytest.raises(UserError, match=rf"file.nam cannot be read as a .nam file: .*({told})"):
-        put(changed(PLAIN, path, value))
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"RIFF\xff\xfe", "it is no JSON text"),
-        (b'{"version": "0.7.0", "weights": [1, 2', "it is no JSON text"),
-        (b"[1, 2]", "the file must be a JSON object, and is a list"),
-        (b'{"version": "0.7.0", "x": NaN}', "it holds NaN"),
-        (b'{"in_shape": [null, null, 1], "layers": []}', "version is missing"),
-        (b'{"a":' * 100_000, "too deep"),
-    ],
-)
-def test_other_files_are_told(content, told, tmp_path):
-    path = tmp_path / "file.nam"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=told):
-        read_nam(path)
-
-
-def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"none.nam cannot be read as a .nam file: No such file"):
-        read_nam(tmp_path / "none.nam")
-
-
-def test_parts_within_parts_have_an_end(put):
-    nested = OTHERS["linear"]
-    for _ in range(100):
-        nested = nam.document("SlimmableContainer", {"submodels": [{"max_value": 1.0, "model": nested}]}, [])
-    assert put(nested).name == "file"
-    with pytest.raises(UserError, match="must be a whole number from 1 to 1"):
-        put(
-            changed(
-                DOCUMENTS["wavenet-0"], "config.condition_dsp", nam.filled("LSTM", {**LSTM_CONFIG, "input_size": 2})
-            )
-        )
-
-
-@pytest.mark.parametrize(
-    ("architecture", "config"),
-    [
-        ("LSTM", {"input_size": 1, "hidden_size": 4096, "num_layers": 64}),
-        ("Linear", {"receptive_field": 2**24, "bias": False}),
-        ("ConvNet", {"channels": 4096, "dilations": [2**20] * 4, "batchnorm": False, "activation": "Tanh"}),
-    ],
-)
-def test_sizes_cost_nothing_until_there_are_weights(architecture, config, put):
-    made = nam.document(architecture, config, [0.0])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError, match=f"weights, and its {architecture} needs|numbers of the past"):
-        put(made)
-    assert (
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32_000
-    )  # kB; the least of them would take 64 MB
-
-
-# every class that NAM's trainer writes, and Linear, whose taps the Core plays in the other order, left out
 TRAINER = """
 import sys
 from pathlib import Path
