@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nablafx import kernels
+from nablafx.kernels import filters
 
 # measured on a CPU: fewer products than this are done before an FFT has started
 _DIRECT_TAPS = 96
@@ -155,7 +155,7 @@ def envelope(
     attack, release = _poles(x, attack, release)
     block = _block("envelope", x.shape[-1], attack.shape[1], block, offset)
     zi = _state("envelope", zi, x, x.shape[:2])
-    e, last = kernels.envelope(_single(x), attack.contiguous(), release.contiguous(), zi, block, offset)
+    e, last = filters.envelope(_single(x), attack.contiguous(), release.contiguous(), zi, block, offset)
     return e.to(x.dtype), last
 
 
@@ -174,7 +174,7 @@ def _filter(
         )
     block = _block(name, x.shape[-1], sos.shape[1], block, offset)
     zi = _state(name, zi, x, (*x.shape[:2], sos.shape[2], 2))
-    y, zf, _ = kernels.sections(_single(x), form(sos).contiguous(), zi, block, offset)
+    y, zf, _ = filters.sections(_single(x), form(sos).contiguous(), zi, block, offset)
     return y.to(x.dtype), zf
 
 

@@ -42,9 +42,9 @@ def describe(device: torch.device | str) -> str:
 
 
 @cache
-def load(name: str) -> Any:
-    """The module of a backend, imported when it is first used."""
-    return import_module(f"nablafx.kernels.{_MODULES[name]}")
+def load(family: str, name: str) -> Any:
+    """The module of a backend in a family of kernels, such as `filters`, imported when it is first used."""
+    return import_module(f"nablafx.kernels.{family}.{_MODULES[name]}")
 
 
 @cache

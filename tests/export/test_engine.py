@@ -15,7 +15,7 @@ from nablafx.controllers import StaticController
 from nablafx.effects import GCN, LSTM, S4, TCN, GrayBox, Stage
 from nablafx.export.engine import NoLoweringError, NumbaEngine
 from nablafx.export.streamer import Streamer, TorchEngine
-from nablafx.kernels import stream_nets, stream_signals
+from nablafx.kernels.streams import nets, signals
 from nablafx.processors import Gain, ParametricEQ
 from tests.conftest import ROOT
 from tests.contract.cases import BLOCK, CASES, STEEP, controls_for
@@ -59,7 +59,7 @@ def assert_close(found: np.ndarray, expected: np.ndarray, largest: float = LARGE
 
 def compiled() -> int:
     """How many signatures the loops are compiled for."""
-    functions = [f for module in (stream_nets, stream_signals) for f in vars(module).values()]
+    functions = [f for module in (nets, signals) for f in vars(module).values()]
     return sum(len(f.signatures) for f in functions if hasattr(f, "signatures"))
 
 

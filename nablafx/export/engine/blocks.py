@@ -24,8 +24,8 @@ from nablafx.export.engine.lowering import (
     taps_of,
 )
 from nablafx.export.engine.modulations import Modulator, Shared, lower_modulation
-from nablafx.kernels.stream_nets import LANES, add_residual, convolve, finish, gate, run_ssm
-from nablafx.kernels.stream_signals import enter
+from nablafx.kernels.streams.nets import LANES, add_residual, convolve, finish, gate, run_ssm
+from nablafx.kernels.streams.signals import enter
 from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.diagonal_ssm import DiagonalSSM
 from nablafx.layers.residual import ChannelScale

@@ -11,9 +11,9 @@ from torch import Tensor
 from nablafx.dsp.filtering import state_variable_form, transposed_direct_form
 from nablafx.export.engine.lowering import numbers
 from nablafx.export.engine.processing import Params, Processing, row
-from nablafx.kernels.cpu_loops import forward
-from nablafx.kernels.reference import CHUNK
-from nablafx.kernels.stream_signals import blend, convolve_taps, enter
+from nablafx.kernels.filters.loops import forward
+from nablafx.kernels.filters.reference import CHUNK
+from nablafx.kernels.streams.signals import blend, convolve_taps, enter
 from nablafx.processors import PhaseShift, SosProcessor, StaticFIRFilter
 from nablafx.processors.base import flat
 
@@ -25,7 +25,7 @@ class Sections:
         self._size = size
 
     def steer(self, coefficients: Tensor) -> None:
-        """(1, N, K, 9), see :mod:`nablafx.kernels.reference`."""
+        """(1, N, K, 9), see :mod:`nablafx.kernels.filters.reference`."""
         self._coefficients = coefficients.contiguous().numpy()
 
     def load(self, state: Tensor) -> None:

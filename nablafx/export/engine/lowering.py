@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from nablafx.kernels.stream_nets import LANES, PRELU, RATIONAL, RELU, TANH, dense
+from nablafx.kernels.streams.nets import LANES, PRELU, RATIONAL, RELU, TANH, dense
 from nablafx.layers.rational import Rational
 
 # samples of a block that holds for ever
@@ -46,7 +46,7 @@ def lower_effect(effect: nn.Module, size: int) -> Plan:
 
 @singledispatch
 def lower_activation(module: nn.Module, size: int) -> tuple[int, np.ndarray]:
-    """Kind and table of :func:`nablafx.kernels.stream_nets.bend` for up to `size` samples."""
+    """Kind and table of :func:`nablafx.kernels.streams.nets.bend` for up to `size` samples."""
     raise NoLoweringError(module)
 
 

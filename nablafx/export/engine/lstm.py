@@ -11,7 +11,7 @@ from nablafx.effects import LSTM
 from nablafx.export.engine.lowering import Plan, lower_activation, lower_effect, readout_of, rule_for
 from nablafx.export.engine.modulations import lower_conditioning
 from nablafx.export.engine.recurrence import RecurrentLayer
-from nablafx.kernels.stream_nets import LANES, bend, convolve, mix
+from nablafx.kernels.streams.nets import LANES, bend, convolve, mix
 
 
 class LSTMPlan:

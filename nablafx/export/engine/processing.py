@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from nablafx.dsp.units import db_to_amplitude, pole
 from nablafx.export.engine.lowering import lower_activation, numbers, rule_for
-from nablafx.kernels.stream_nets import bend
-from nablafx.kernels.stream_signals import blend, compress, look_up, scale_and_shift
+from nablafx.kernels.streams.nets import bend
+from nablafx.kernels.streams.signals import blend, compress, look_up, scale_and_shift
 from nablafx.layers.held import Held
 from nablafx.processors import Compressor, Processor
 from nablafx.processors.compressor import SILENCE

@@ -6,8 +6,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from nablafx.export.engine.lowering import FOREVER, Dense, by_group, in_lanes, numbers, padded
-from nablafx.kernels.stream_nets import LANES, run_lstm
-from nablafx.kernels.stream_signals import pool
+from nablafx.kernels.streams.nets import LANES, run_lstm
+from nablafx.kernels.streams.signals import pool
 from nablafx.layers.block_lstm import BlockLSTM
 
 

@@ -21,7 +21,7 @@ from nablafx.export.engine.lowering import (
     rule_for,
 )
 from nablafx.export.engine.modulations import lower_conditioning
-from nablafx.kernels.stream_nets import bend, mix
+from nablafx.kernels.streams.nets import bend, mix
 
 
 class Late:

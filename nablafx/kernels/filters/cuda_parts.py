@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from nablafx.kernels import reference
+from nablafx.kernels.filters import reference
 
 CHUNK = tl.constexpr(reference.CHUNK)
 

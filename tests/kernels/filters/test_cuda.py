@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nablafx.kernels import reference
 from nablafx.kernels.backends import load
+from nablafx.kernels.filters import reference
 
 has_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
 
@@ -75,7 +75,7 @@ def interpret() -> None:
     os.environ["TRITON_INTERPRET"] = "1"
     torch.set_num_threads(1)
     reference.CHUNK = 8
-    from nablafx.kernels import cuda, cuda_envelope
+    from nablafx.kernels.filters import cuda, cuda_envelope
 
     cuda.LANES = 4
     cuda._GROUP = 4
@@ -114,10 +114,10 @@ def compiled() -> set[str]:
     for block in (128, 100):
         sections, poles, block, offset = sections_and_poles(case := Case(2, 1, 300, 2, block, 0, False, torch.float32))
         x, (zi, start) = audio(case), (torch.zeros(2, 1, 2, 2).double(), torch.zeros(2, 1).double())
-        checkpoints = load("triton").sections(x, sections, zi, block, offset)[2]
-        load("triton").sections_backward(x, zi, x, sections, checkpoints, block, offset)
-        load("triton").envelope(x, *poles, start, block, offset)
-        load("triton").envelope_backward(x, start, x, *poles, start, block, offset)
+        checkpoints = load("filters", "triton").sections(x, sections, zi, block, offset)[2]
+        load("filters", "triton").sections_backward(x, zi, x, sections, checkpoints, block, offset)
+        load("filters", "triton").envelope(x, *poles, start, block, offset)
+        load("filters", "triton").envelope_backward(x, start, x, *poles, start, block, offset)
     return names
 
 
@@ -138,7 +138,7 @@ def test_compiled_kernels_agree_with_those_of_the_cpu(case):
 def disagreements(case: Case, device: str, oracle: str) -> list[str]:
     """Results of the Triton kernels that differ from those of another backend."""
     torch.manual_seed(0)
-    kernels, expected = load("triton"), load(oracle)
+    kernels, expected = load("filters", "triton"), load("filters", oracle)
     float32 = case.dtype == torch.float32
     found = []
 

@@ -1,4 +1,4 @@
-"""The kernels on a CPU, compiled by numba: see :mod:`nablafx.kernels.reference` for what they compute."""
+"""The kernels on a CPU, compiled by numba: see :mod:`nablafx.kernels.filters.reference` for what they compute."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nablafx.kernels.cpu_loops import LANES, backward, follow, follow_backward, forward
-from nablafx.kernels.reference import CHUNK
+from nablafx.kernels.filters.loops import LANES, backward, follow, follow_backward, forward
+from nablafx.kernels.filters.reference import CHUNK
 from nablafx.kernels.threads import share
 
 

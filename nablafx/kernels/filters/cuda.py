@@ -1,4 +1,4 @@
-"""The kernels on CUDA, in Triton: see :mod:`nablafx.kernels.reference` for what they compute.
+"""The kernels on CUDA, in Triton: see :mod:`nablafx.kernels.filters.reference` for what they compute.
 
 Sections run in parallel over rows and chunks of CHUNK samples, in one launch a section; envelopes over rows only.
 Coefficients that hold over whole chunks are read once a chunk, as those that stay; others once a sample.
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nablafx.kernels import cuda_envelope, cuda_sections
-from nablafx.kernels.reference import CHUNK
+from nablafx.kernels.filters import cuda_envelope, cuda_sections
+from nablafx.kernels.filters.reference import CHUNK
 
 LANES = 128  # chunks of a program, one a thread
 # samples read at once: more hide the latency of memory; where coefficients are read along with them, Triton would take

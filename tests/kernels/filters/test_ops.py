@@ -9,7 +9,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from nablafx.dsp import biquad
 from nablafx.dsp.filtering import envelope, sosfilt, svfilt
-from nablafx.kernels import backends, ops
+from nablafx.kernels import backends
+from nablafx.kernels.filters import ops
 
 from .cases import envelope_case, in_float32, section_case
 
@@ -37,7 +38,7 @@ def test_the_backend_asked_for_runs_with_its_gradients(monkeypatch):
     results, called = [], []
     for backend in ("numba", "torch"):
         monkeypatch.setenv("NABLAFX_KERNELS", backend)
-        monkeypatch.setattr(ops, "load", lambda name: called.append(name) or backends.load(name))
+        monkeypatch.setattr(ops, "load", lambda family, name: called.append(name) or backends.load(family, name))
         arguments = chain_arguments(170)
         outputs = chain(*arguments)
         results.append((*outputs, *torch.autograd.grad([o.square().sum() for o in outputs], arguments)))

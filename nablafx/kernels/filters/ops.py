@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from nablafx.kernels.backends import backend_of, load
-from nablafx.kernels.reference import CHUNK
+from nablafx.kernels.filters.reference import CHUNK
 
 
 def _call(function: str, device: torch.device, *arguments: Any) -> tuple[Tensor, ...]:
     """Run a function of the backend for `device`; one that knows CPUs only gets copies there."""
     name = backend_of(device)
-    run = getattr(load(name), function)
+    run = getattr(load("filters", name), function)
     if name != "numba" or device.type == "cpu":
         return run(*arguments)
     moved = [a.cpu() if isinstance(a, Tensor) else a for a in arguments]
@@ -23,7 +23,7 @@ def _call(function: str, device: torch.device, *arguments: Any) -> tuple[Tensor,
 
 @torch.library.custom_op("nablafx::sections", mutates_args=())
 def sections(x: Tensor, coefficients: Tensor, zi: Tensor, block: int, offset: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Second-order sections in series: see :func:`nablafx.kernels.reference.sections`.
+    """Second-order sections in series: see :func:`nablafx.kernels.filters.reference.sections`.
 
     The checkpoints are flat, (B, C, M): a dimension that is 1 for short audio would keep torch.export to other lengths.
     """
@@ -77,7 +77,7 @@ sections.register_autograd(_differentiate_sections, setup_context=_keep_sections
 
 @torch.library.custom_op("nablafx::envelope", mutates_args=())
 def envelope(x: Tensor, attack: Tensor, release: Tensor, zi: Tensor, block: int, offset: int) -> tuple[Tensor, Tensor]:
-    """Attack and release follower: see :func:`nablafx.kernels.reference.envelope`."""
+    """Attack and release follower: see :func:`nablafx.kernels.filters.reference.envelope`."""
     return _call("envelope", x.device, x, attack, release, zi, block, offset)  # type: ignore[return-value]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nablafx.kernels import stream_nets, stream_signals
-from nablafx.kernels.stream_nets import LANES
+from nablafx.kernels.streams import nets, signals
+from nablafx.kernels.streams.nets import LANES
 
 FOREVER = 2**62
 CUTS = [1, 7, 3, 64, 4, 1, 50, 30]
@@ -36,13 +36,13 @@ def close(found, expected, tolerance=2e-6):
 def test_tanh_and_sigmoid_are_within_3e_7():
     x = np.concatenate([np.linspace(-12, 12, 400_001), [0.0, 1e-30, -1e-8, 1e30, -np.inf, np.inf]]).astype(np.float32)
     y = x.copy().reshape(-1, 1)
-    stream_nets.bend(y, stream_nets.TANH, np.zeros((1, 1), np.float32), len(y))
+    nets.bend(y, nets.TANH, np.zeros((1, 1), np.float32), len(y))
     exact = np.tanh(x.astype(np.float64))
     assert np.abs(y[:, 0] - exact).max() <= 3e-7
     # small signals keep their digits, and the curve is odd
     small = np.abs(x) < 1e-2
     np.testing.assert_allclose(y[small, 0], exact[small], rtol=3e-7)
-    s = np.array([stream_nets.sigmoid(v) for v in x[::2000]])
+    s = np.array([nets.sigmoid(v) for v in x[::2000]])
     assert np.abs(s - 0.5 * (1 + np.tanh(0.5 * x[::2000].astype(np.float64)))).max() <= 3e-7
 
 
@@ -60,7 +60,7 @@ def test_other_activations(rng, kind, table):
     }
     tables = {None: np.zeros((1, 1), np.float32), "slopes": np.tile(slopes, (1, 9)), "rational": rational}
     last = z[8].copy()
-    stream_nets.bend(z, getattr(stream_nets, kind), tables[table], 8)
+    nets.bend(z, getattr(nets, kind), tables[table], 8)
     close(z[:8], expected[kind])
     # what lies behind the samples that count is not touched
     np.testing.assert_array_equal(z[8], last)
@@ -84,8 +84,8 @@ def test_convolution_over_a_ring(rng, channels, taps, dilation, groups):
         np.zeros((size, groups * LANES), np.float32),
     )
     for start, length in pieces(total):
-        after = stream_signals.enter(ring, position, reach + size, x[start : start + length].copy(), length)
-        stream_nets.convolve(ring, position, reach + size, dilation, weight, bias, out, length)
+        after = signals.enter(ring, position, reach + size, x[start : start + length].copy(), length)
+        nets.convolve(ring, position, reach + size, dilation, weight, bias, out, length)
         close(out[:length], expected[start : start + length])
         position = after
 
@@ -95,7 +95,7 @@ def test_modulation_and_residual(rng):
     source, weight = normal(rng, 60, 16), normal(rng, 32)
     held = np.repeat(rows.astype(np.float64), 10, axis=0)[3:43]
     expected = np.tanh(z * held[:, 0] + held[:, 1]) + weight * np.repeat(source[11:51], 2, axis=1)
-    stream_nets.finish(z, rows, 10, 3, stream_nets.TANH, np.zeros((1, 1), np.float32), source, 11, 2, weight, 40)
+    nets.finish(z, rows, 10, 3, nets.TANH, np.zeros((1, 1), np.float32), source, 11, 2, weight, 40)
     close(z, expected)
 
 
@@ -104,8 +104,8 @@ def test_gates_and_mix(rng):
     modulated = z * rows[0, 0].astype(np.float64) + rows[0, 1]
     expected = np.tanh(modulated[:, :32]) / (1 + np.exp(-modulated[:, 32:]))
     gated, weight, added, y = np.zeros((40, 32), np.float32), normal(rng, 32), normal(rng, 40), np.zeros(40, np.float32)
-    stream_nets.gate(z, rows, FOREVER, 0, gated, 40)
-    stream_nets.mix(gated, weight, np.float32(0.25), added, y, 40)
+    nets.gate(z, rows, FOREVER, 0, gated, 40)
+    nets.mix(gated, weight, np.float32(0.25), added, y, 40)
     close(gated, expected)
     close(y, expected @ weight + 0.25 + added)
 
@@ -122,7 +122,7 @@ def test_state_space(rng):
     system = np.stack([z.real, -z.imag, z.imag, g.real, g.imag, 2 * c.real, -2 * c.imag], axis=1)[None]
     state, sums, out = np.zeros((1, states, 2, LANES)), np.zeros((64, LANES)), np.zeros((64, LANES), np.float32)
     for start, length in pieces(total):
-        stream_nets.run_ssm(u[start : start + length], system, d[None], state, sums, out, length)
+        nets.run_ssm(u[start : start + length], system, d[None], state, sums, out, length)
         close(out[:length], np.array(expected[start : start + length]), 1e-7)
     np.testing.assert_allclose(state[0, :, 0] + 1j * state[0, :, 1], s, rtol=1e-12)
 
@@ -149,7 +149,7 @@ def test_lstm(rng):
         expected.append(h)
     cell, gates = np.zeros((groups, LANES), np.float32), np.zeros((groups, 4, LANES), np.float32)
     hidden = np.zeros((total + 1, groups * LANES), np.float32)
-    stream_nets.run_lstm(x, w_in, w_rec, rows, 10, 5, cell, gates, hidden, total)
+    nets.run_lstm(x, w_in, w_rec, rows, 10, 5, cell, gates, hidden, total)
     close(hidden[1:, :units], np.array(expected), 5e-6)
     assert not hidden[:, units:].any()
 
@@ -162,7 +162,7 @@ def test_pools_of_blocks(rng, rectify):
     expected = heard[: total // block * block].reshape(-1, block, 16).max(1)
     peak, filled, out, rows = np.zeros(16, np.float32), np.zeros(1, np.int64), np.zeros((9, 16), np.float32), []
     for start, length in pieces(total):
-        made = stream_signals.pool(x[start : start + length], block, rectify, peak, filled, out, length, 0)
+        made = signals.pool(x[start : start + length], block, rectify, peak, filled, out, length, 0)
         rows.extend(out[:made].copy())
     np.testing.assert_array_equal(rows, expected)
     assert filled[0] == total % block
@@ -173,7 +173,7 @@ def test_pools_of_blocks(rng, rectify):
 def test_the_last_block_of_a_stream_may_be_short(ends):
     x = -np.ones((20, 1), np.float32)
     out, filled = np.zeros((3, 1), np.float32), np.zeros(1, np.int64)
-    assert stream_signals.pool(x, 16, False, np.zeros(1, np.float32), filled, out, 20, ends) == 2
+    assert signals.pool(x, 16, False, np.zeros(1, np.float32), filled, out, 20, ends) == 2
     np.testing.assert_array_equal(out[:2, 0], [-1, -1 if ends == 1 else 0])
 
 
@@ -186,8 +186,8 @@ def test_taps(rng, count):
     period = len(taps) - 1 + size
     ring, position, y = np.zeros((period + size + 3, 1), np.float32), 0, np.zeros(size, np.float32)
     for start, length in pieces(total):
-        after = stream_signals.enter(ring, position, period, x[start : start + length, None].copy(), length)
-        stream_signals.convolve_taps(ring, position, period, taps, y, length)
+        after = signals.enter(ring, position, period, x[start : start + length, None].copy(), length)
+        signals.convolve_taps(ring, position, period, taps, y, length)
         close(y[:length], expected[start : start + length], 5e-6)
         position = after
 
@@ -196,8 +196,8 @@ def test_values_that_hold_for_blocks(rng):
     x, other, a, b = normal(rng, 45), normal(rng, 45), normal(rng, 5), normal(rng, 5)
     scales, shifts = (np.repeat(v, 10)[5:] for v in (a, b))
     y, z = x.copy(), x.copy()
-    stream_signals.scale_and_shift(y, a, b, 10, 5, 45)
-    stream_signals.blend(z, other, a, b, 10, 5, 45)
+    signals.scale_and_shift(y, a, b, 10, 5, 45)
+    signals.blend(z, other, a, b, 10, 5, 45)
     close(y, x * scales + shifts)
     close(z, x * scales + other * shifts)
 
@@ -208,13 +208,13 @@ def test_curves_in_pieces(rng):
     place = (np.clip(x.astype(np.float64) / 2, -1, 1) + 1) * 1.5
     piece = np.minimum(place.astype(int), 2)
     expected = [np.polyval(pieces_[n, ::-1], p - n) for n, p in zip(piece, place, strict=True)]
-    stream_signals.look_up(x, 2.0, pieces_, len(x))
+    signals.look_up(x, 2.0, pieces_, len(x))
     close(x, np.array(expected))
 
 
 def test_no_number_looks_nothing_up():
     """A place that is none would be one outside of the table."""
     x = np.array([np.nan, 0.5], np.float32)
-    stream_signals.look_up(x, 1.0, np.ones((4, 4)), len(x))
+    signals.look_up(x, 1.0, np.ones((4, 4)), len(x))
     assert np.isnan(x[0])
     assert x[1] == 1

@@ -11,14 +11,14 @@ import time
 import pytest
 import torch
 
-from nablafx.kernels import cpu
+from nablafx.kernels.filters import cpu
 from nablafx.kernels.threads import share
 
 from .cases import in_float32, section_case
 
 CACHED = """
 import torch
-from nablafx.kernels import cpu
+from nablafx.kernels.filters import cpu
 cpu.sections(torch.ones(1, 1, 200), torch.zeros(1, 1, 1, 9).double(), torch.zeros(1, 1, 1, 2).double(), 200, 0)
 print(sum(cpu.forward.stats.cache_hits.values()), sum(cpu.forward.stats.cache_misses.values()))
 """

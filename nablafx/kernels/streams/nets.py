@@ -4,12 +4,12 @@ Features lie in rows of whole groups of LANES channels, the last of which are fi
 (groups, ..., LANES). A group travels as a tuple, which the compiler makes vector registers of: sums stay there while
 the taps of a convolution, or the units of an LSTM, pass by.
 
-A ring (:mod:`nablafx.kernels.stream_signals`) is read in one piece wherever it begins.
+A ring (:mod:`nablafx.kernels.streams.signals`) is read in one piece wherever it begins.
 
 Sums and audio are float32. The states of the state-space system are float64: the angle of a state grows with every
 sample, and float32 would lose it.
 
-Everything that is compiled together lies in this file, see :mod:`nablafx.kernels.cpu_loops`.
+Everything that is compiled together lies in this file, see :mod:`nablafx.kernels.filters.loops`.
 """
 
 from __future__ import annotations

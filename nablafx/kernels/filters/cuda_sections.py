@@ -1,4 +1,4 @@
-"""Triton kernels of the sections, for :mod:`nablafx.kernels.cuda`.
+"""Triton kernels of the sections, for :mod:`nablafx.kernels.filters.cuda`.
 
 Audio lies as (rows, CHUNK, chunks) in float64: neighbouring threads run neighbouring chunks, and read neighbouring
 words. One launch a section is enough, since each does three things: it finds the states that enter its chunks from
@@ -16,7 +16,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from nablafx.kernels.cuda_parts import (
+from nablafx.kernels.filters.cuda_parts import (
     CHUNK,
     add_products,
     advance,

@@ -13,7 +13,7 @@ from .cases import LAYOUTS, assert_close, envelope_case, in_float32, run, sectio
 LENGTHS = [1, 5, 128, 129, 300]
 # (B, C) and the items that have sections of their own; four rows make a group
 ROWS = [((1, 1), 1), ((3, 1), 1), ((3, 1), 3), ((5, 1), 1), ((5, 1), 5), ((1, 2), 1), ((3, 2), 1), ((3, 2), 3)]
-numba, plain = backends.load("numba"), backends.load("torch")
+numba, plain = backends.load("filters", "numba"), backends.load("filters", "torch")
 
 
 def assert_equal_to_the_loop(name: str, arguments: tuple) -> None:

@@ -1,4 +1,4 @@
-"""Triton kernels of the envelope follower, for :mod:`nablafx.kernels.cuda`.
+"""Triton kernels of the envelope follower, for :mod:`nablafx.kernels.filters.cuda`.
 
 The switch between attack and release depends on the envelope itself, so that one thread walks along each row. Once the
 envelope is known its adjoint is linear, m[n] = g[n] + p[n+1] m[n+1], and a scan.
