@@ -7,13 +7,11 @@ block of rows can be read, and is written, in one piece.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-INLINED: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-LOOP: dict[str, Any] = {**INLINED, "cache": True}
+from nablafx.kernels.vectors import INLINED, LOOP
 
 
 @njit(**INLINED)

@@ -1,0 +1,87 @@
+"""Vectors of sixteen numbers and their functions, for loops that numba compiles.
+
+A group of sixteen numbers travels as a tuple, which the compiler makes vector registers of.
+
+numba asks only whether the file of a compiled loop is still what it was, and not whether this one is: who changes it
+empties the caches (`__pycache__/*.nb?` beside the loops).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import njit
+
+LANES = 16
+# products may be fused with sums, and nothing is reordered. A quotient that may raise an error would keep its loop from
+# becoming one over vectors
+INLINED: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+LOOP: dict[str, Any] = {**INLINED, "cache": True}
+NOTHING = (np.float32(0),) * LANES
+
+# numba leaves off the pass of LLVM that makes vectors of tuples
+numba.config.SLP_VECTORIZE = 1  # type: ignore[attr-defined]
+
+
+@njit(**INLINED)
+def load(a):
+    """The first sixteen numbers of an array."""
+    return a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]
+
+
+@njit(**INLINED)
+def store(a, v):
+    """Write sixteen numbers into an array."""
+    a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15] = v
+
+
+@njit(**INLINED)
+def scaled(s, v, w):
+    """s v + w for a number s."""
+    low = s * v[0] + w[0], s * v[1] + w[1], s * v[2] + w[2], s * v[3] + w[3]
+    mid = s * v[4] + w[4], s * v[5] + w[5], s * v[6] + w[6], s * v[7] + w[7]
+    top = s * v[8] + w[8], s * v[9] + w[9], s * v[10] + w[10], s * v[11] + w[11]
+    end = s * v[12] + w[12], s * v[13] + w[13], s * v[14] + w[14], s * v[15] + w[15]
+    return low + mid + top + end
+
+
+@njit(**INLINED)
+def weighted(u, v, w):
+    """u v + w."""
+    low = u[0] * v[0] + w[0], u[1] * v[1] + w[1], u[2] * v[2] + w[2], u[3] * v[3] + w[3]
+    mid = u[4] * v[4] + w[4], u[5] * v[5] + w[5], u[6] * v[6] + w[6], u[7] * v[7] + w[7]
+    top = u[8] * v[8] + w[8], u[9] * v[9] + w[9], u[10] * v[10] + w[10], u[11] * v[11] + w[11]
+    end = u[12] * v[12] + w[12], u[13] * v[13] + w[13], u[14] * v[14] + w[14], u[15] * v[15] + w[15]
+    return low + mid + top + end
+
+
+@njit(**INLINED)
+def total(v):
+    """The sum of sixteen numbers, by halves."""
+    low = (v[0] + v[8]) + (v[4] + v[12]) + ((v[2] + v[10]) + (v[6] + v[14]))
+    return low + ((v[1] + v[9]) + (v[5] + v[13]) + ((v[3] + v[11]) + (v[7] + v[15])))
+
+
+# into the loops before LLVM sees it: compiled on its own, P and Q become a vector of two, and the loop none of many
+@njit(**INLINED, inline="always")
+def tanh(x):
+    """x P(x²) / Q(x²) of degrees 4 / 4, the minimax fit of tanh on [-8, 8], and the ends beyond: within 3e-7.
+
+    The function of the C library is called number by number; this one is a few products and a quotient of vectors.
+    """
+    x = min(max(x, np.float32(-8.0)), np.float32(8.0))
+    t = x * x
+    p = np.float32(1.5061718381538638e-08) * t + np.float32(2.1773179707636975e-05)
+    p = (p * t + np.float32(3.5641520827380973e-03)) * t + np.float32(1.3438187721960324e-01)
+    q = np.float32(8.4536244098126730e-07) * t + np.float32(3.3991728001449067e-04)
+    q = (q * t + np.float32(2.6136000267922660e-02)) * t + np.float32(4.6771508496087744e-01)
+    one = np.float32(1.0)
+    return x * (p * t + one) / (q * t + one)
+
+
+@njit(**INLINED, inline="always")
+def sigmoid(x):
+    """1 / (1 + exp(-x)), by tanh."""
+    return np.float32(0.5) * tanh(np.float32(0.5) * x) + np.float32(0.5)
