@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 import pytest
@@ -103,3 +104,85 @@ def test_gradients_where_the_sections_change(published):
     found = published._VaryingAllPole.apply(x, a)
     torch.testing.assert_close(found, y)
     torch.testing.assert_close(torch.autograd.grad(found, (x, a), grad), expected)
+
+
+@pytest.fixture(scope="module")
+def training(load) -> ModuleType:
+    return load("benchmark_training")
+
+
+# of a step over 2 x 4800 samples, by the list in training_bound: features by channel, and the bins of the spectra
+SPECTRA = 6 * 8 * 2 * ((4800 // 120 + 1) * 513 + (4800 // 240 + 1) * 1025 + (4800 // 50 + 1) * 257)
+BOUNDS = {
+    "model/tcn/45-s": (3 * 1 + 3 * 16 + 2 * 16) + 4 * (3 * 16 + 3 * 16 + 2 * 16),
+    "model/tcn/45-s+tfilm": (3 * 1 + 3 * 16 + 4 * 16) + 4 * (3 * 16 + 3 * 16 + 4 * 16),
+    "model/gcn/45-s": (3 * 1 + 3 * 16 + 2 * 32) + 4 * (3 * 16 + 3 * 16 + 2 * 32),
+    "model/s4/s": 4 * 12 * 16,
+    "model/lstm/32": 6 * 32,
+    "model/graybox/comp": 4 * 5,
+    "scripts/dynamic-eq.yaml": 2 * 5,
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_bound_of_a_step_counts_features_and_spectra(training, load, name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    model = training.model_of(name, 0)
+    found = load("training_bound").bytes_moved(model.effect, training.MultiResolutionSTFT(), 2, 4800, None)
+    assert found == 4 * 2 * 4800 * BOUNDS[name] + SPECTRA
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("model/lstm/32", 4513), ("scripts/dynamic-eq.yaml", 1081), ("model/tcn/45-s+film", None)]
+)
+def test_our_side_of_a_training_step(training, capsys, monkeypatch, tmp_path, name, parameters):
+    """The figures of a row: what is known of them, and that none is missing."""
+    monkeypatch.chdir(ROOT)
+    table = tmp_path / "t.csv"
+    sizes = ["--batch", "1", "--samples", "9600", "--rounds", "1", "--threads", "1"]
+    options = training.parse([name, *sizes, "--csv", str(table)])
+    plan = training.plan_of(name, options)
+    row = training.measure(plan, options)
+    assert plan.num_controls == (2 if name.endswith("film") else 0)
+    assert row["parameters"] == (parameters or sum(p.numel() for p in training.model_of(name, 2).effect.parameters()))
+    assert row["audio_rate"] == pytest.approx(0.2 / row["ours_s"])
+    assert 0 < row["bound_s"] < row["ours_s"]
+    assert row["bytes"] > 2**20
+    training.report([row], options)
+    assert f"{row['parameters']:,}" in capsys.readouterr().out
+    assert name.partition("/")[2].removesuffix(".yaml") in table.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("NABLAFX_PUBLISHED_PYTHON" not in os.environ, reason="needs the published framework")
+def test_both_sides_train_the_same_models(training, monkeypatch):
+    """By their parameters, which `measure` compares; and within Lightning."""
+    monkeypatch.chdir(ROOT)
+    words = ["--batch", "1", "--samples", "4800", "--rounds", "1", "--fit", "1"]
+    options = training.parse([*words, "--published", os.environ["NABLAFX_PUBLISHED_PYTHON"]])
+    for name in training.MODELS:
+        row = training.measure(training.plan_of(name, options), options)
+        assert row["ratio"] > 0, name
+        assert row["published_fit"] > 0, name
+
+
+def test_tf32_keeps_ten_bits_of_mantissa(load):
+    rounded = load("compare_precision").rounded
+    exact = torch.tensor([0.0, 1.0, -1.0, 1 + 2**-10, -1025.0])
+    torch.testing.assert_close(rounded(exact), exact, rtol=0, atol=0)
+    ties = torch.tensor([1 + 2**-11, 1 + 3 * 2**-11])
+    assert rounded(ties).tolist() == [1.0, 1 + 2**-9]
+    x = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    assert 2**-12 < ((rounded(x) - x) / x).abs().max() <= 2**-11
+
+
+def test_tf32_rounds_forward_and_backward(load):
+    script = load("compare_precision")
+    torch.manual_seed(0)
+    x, w, grad = torch.randn(8, 8), torch.randn(8, 8, requires_grad=True), torch.randn(8, 8)
+    with script.TF32():
+        y = x @ w
+        (found,) = torch.autograd.grad(y, w, grad)
+    a, b, g = (script.rounded(t.detach()) for t in (x, w, grad))
+    torch.testing.assert_close(y.detach(), a @ b, rtol=0, atol=0)
+    torch.testing.assert_close(found, a.T @ g, rtol=0, atol=0)

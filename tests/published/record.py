@@ -1,9 +1,7 @@
 """Trains each case two steps with the published framework, keeps checkpoint and output: record.py FOLDER [PACKED.npz].
 
-Run in an environment of its own, with nablafx 1.0.0 from PyPI (pip install --no-deps). What of it does not work beside
-a current torch is stood in for here: torchaudio's lfilter, by scipy (it also clips, so a case must stay below full
-scale); the coefficients that rational-activations lacks, by those in the package; wandb, torchvision and the FAD, which
-no output depends on.
+Run in an environment of its own: scripts/published_package.py says how it is made, and what of it is stood in for. A
+case must stay below full scale, where its filters clip.
 """
 
 from __future__ import annotations
@@ -13,60 +11,18 @@ import importlib
 import inspect
 import io
 import json
-import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import lightning
 import numpy as np
-import scipy.signal
 import torch
-from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
-clipped: list[bool] = []
-
-
-def lfilter(waveform: torch.Tensor, a_coeffs: torch.Tensor, b_coeffs: torch.Tensor) -> torch.Tensor:
-    """Of (B, T) by (B, 3) each."""
-    rows = zip(b_coeffs.double().numpy(), a_coeffs.double().numpy(), waveform.double().numpy(), strict=True)
-    y = torch.from_numpy(np.stack([scipy.signal.lfilter(b, a, x) for b, a, x in rows])).to(waveform)
-    clipped.append(bool((y.abs() > 1).any()))
-    return y.clamp(-1, 1)
-
-
-def stand_in(name: str, **contents: Any) -> None:
-    module = ModuleType(name)
-    for key, value in contents.items():
-        setattr(module, key, value)
-    sys.modules[name] = module
-    parent, _, child = name.rpartition(".")
-    if parent:
-        setattr(sys.modules[parent], child, module)
-
-
-stand_in("torchaudio")
-stand_in("torchaudio.functional", lfilter=lfilter)
-stand_in("torchvision")
-stand_in("torchvision.transforms", ToTensor=object)
-stand_in("frechet_audio_distance", FrechetAudioDistance=object)
-stand_in("wandb", watch=lambda *args, **kwargs: None)
-rational = Path(importlib.import_module("rational").__file__ or "").parent
-shutil.copy(Path(sys.prefix, "share/nablafx/weights/rationals_config.json"), rational / "rationals_config.json")
-
-from cases import CASES, NUM_CONTROLS, SAMPLES  # noqa: E402
-
-
-class Plateau(lr_scheduler.ReduceLROnPlateau):
-    """With the argument `verbose` that a current torch has no more."""
-
-    def __init__(self, *args: Any, verbose: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-
-
-lr_scheduler.ReduceLROnPlateau = Plateau  # type: ignore[misc]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+from cases import CASES, NUM_CONTROLS, SAMPLES
+from published_package import clipped
 
 
 def make(given: Any) -> Any:
