@@ -4,9 +4,10 @@
     python scripts/benchmark_training.py --device cuda --batch 16 --samples 144000 --published ENV/bin/python
 
 Both sides run the same models, by the names of our configs (NET+OVERLAY), on the same audio with the same loss (L1 and
-multi-resolution STFT), clipping by value and AdamW; LSTMs with an optimizer step every 4,800 samples. Each side is a
-process of its own, and their steps alternate. ENV is an environment with nablafx 1.0.0: scripts/published_package.py
-says how it is made, and what of it is mended. Ratios are medians over the rounds.
+multi-resolution STFT), clipping by value and AdamW; LSTMs with an optimizer step every 4,800 samples (3,200 where
+conditioning looks ahead in blocks). Each side is a process of its own, and their steps alternate. ENV is an environment
+with nablafx 1.0.0: scripts/published_package.py says how it is made, and what of it is mended. Ratios are medians over
+the rounds.
 
 In fit (--fit N): N batches within Lightning as each side ships it, ours with the file sink, metrics every 50 steps,
 progress bar and learning-rate monitor; between every two of them runs a bare step, which they are compared with.
@@ -50,7 +51,8 @@ MODELS = (
     *(f"model/graybox/{name}" for name in ("comp", "dist-rnl", "dist-mlp", "fuzz-rnl")),
     DYNAMIC_EQ,
 )
-TBPTT = 4800
+# samples of an optimizer step: as published, and where conditioning looks ahead within blocks of 128
+TBPTT, TBPTT_BLOCKS = 4800, 3200
 COLUMNS = {
     "model": "model",
     "parameters": "parameters",
@@ -87,8 +89,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="our side through torch.compile")
     parser.add_argument("--csv", type=Path, help="write all figures there too")
     options = parser.parse_args(words)
-    if options.samples % TBPTT:
-        parser.error(f"--samples is {options.samples}; it needs a multiple of {TBPTT}")
+    if options.samples % math.lcm(TBPTT, TBPTT_BLOCKS):
+        parser.error(f"--samples is {options.samples}; it needs a multiple of {math.lcm(TBPTT, TBPTT_BLOCKS)}")
     return options
 
 
@@ -110,7 +112,7 @@ def plan_of(name: str, options: argparse.Namespace) -> Plan:
         arguments=arguments,
         conditioning=overlay or None,
         num_controls=model.effect.num_controls,
-        tbptt=TBPTT if kind == "LSTM" else None,
+        tbptt=(TBPTT if model.effect.frame_size == 1 else TBPTT_BLOCKS) if kind == "LSTM" else None,
         batch=options.batch,
         samples=options.samples,
         device=options.device,

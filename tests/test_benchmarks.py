@@ -158,7 +158,7 @@ def test_our_side_of_a_training_step(training, capsys, monkeypatch, tmp_path, na
 def test_both_sides_train_the_same_models(training, monkeypatch):
     """By their parameters, which `measure` compares; and within Lightning."""
     monkeypatch.chdir(ROOT)
-    words = ["--batch", "1", "--samples", "4800", "--rounds", "1", "--fit", "1"]
+    words = ["--batch", "1", "--samples", "9600", "--rounds", "1", "--fit", "1"]
     options = training.parse([*words, "--published", os.environ["NABLAFX_PUBLISHED_PYTHON"]])
     for name in training.MODELS:
         row = training.measure(training.plan_of(name, options), options)
