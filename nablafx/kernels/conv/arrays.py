@@ -35,37 +35,38 @@ def bare(x: np.ndarray, channels: int, length: int) -> Features:
 def taps(weight: Tensor, bias: Tensor | None, dilation: int) -> Weights:
     """Of a convolution."""
     matrix = weight.detach().transpose(1, 2).flatten(1)
-    return _weights(matrix, bias, weight.shape[-1], dilation)
+    return packed(matrix, bias, weight.shape[-1], dilation)
 
 
 def taps_back(weight: Tensor, dilation: int) -> Weights:
     """Of the convolution that takes gradients back to the features."""
-    return _weights(weight.detach().flip(-1).permute(1, 2, 0).flatten(1), None, weight.shape[-1], dilation)
+    return packed(weight.detach().flip(-1).permute(1, 2, 0).flatten(1), None, weight.shape[-1], dilation)
 
 
 def no_taps(rows: int) -> Weights:
-    return _weights(torch.zeros(rows, 0), None, 0, 1)
+    return packed(torch.zeros(rows, 0), None, 0, 1)
 
 
 def mixing(mix: Tensor, bias: Tensor, skip: Tensor) -> Weights:
     """From what is gated to h and the skips."""
-    return _weights(torch.cat([mix.detach(), skip.detach().unsqueeze(0)]), bias, 1, 1)
+    return packed(torch.cat([mix.detach(), skip.detach().unsqueeze(0)]), bias, 1, 1)
 
 
 def mixing_back(mix: Tensor, skip: Tensor) -> Weights:
     """From the gradients of h and of the skips to that of what is gated."""
-    return _weights(torch.cat([mix.detach().T, skip.detach().unsqueeze(1)], dim=1), None, 1, 1)
+    return packed(torch.cat([mix.detach().T, skip.detach().unsqueeze(1)], dim=1), None, 1, 1)
 
 
-def _weights(matrix: Tensor, bias: Tensor | None, taps: int, dilation: int) -> Weights:
+def packed(matrix: Tensor, bias: Tensor | None, taps: int = 1, dilation: int = 1) -> Weights:
+    """Of a product."""
     rows, columns = matrix.shape
     groups = -(-rows // ROWS)
-    packed, biases = np.zeros((groups * ROWS, columns), np.float32), np.zeros(groups * ROWS, np.float32)
-    packed[:rows] = matrix.numpy()
+    filled, biases = np.zeros((groups * ROWS, columns), np.float32), np.zeros(groups * ROWS, np.float32)
+    filled[:rows] = matrix.numpy()
     if bias is not None:
         biases[: len(bias)] = bias.detach().numpy()
-    packed = packed.reshape(groups, ROWS, columns).transpose(0, 2, 1)
-    return Weights(np.ascontiguousarray(packed).reshape(-1), biases, rows, taps, dilation)
+    filled = filled.reshape(groups, ROWS, columns).transpose(0, 2, 1)
+    return Weights(np.ascontiguousarray(filled).reshape(-1), biases, rows, taps, dilation)
 
 
 NO_WEIGHTS = no_taps(0)
