@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nablafx.kernels.recurrent import lstm
+
 # cuDNN refuses very long sequences (seen at 480,000 steps); carried state makes pieces exact
 _MAX_STEPS = 65_536
 # of the recurrence itself: it ends near the fixed point that a long run reaches, where Newton's method finds it
@@ -25,11 +27,7 @@ class Recurrent(nn.LSTM):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
         """x (B, T, input_size) -> h of the last layer (B, T, hidden_size) and the state after the last step."""
         h, c = (s.transpose(0, 1).contiguous() for s in state)
-        outputs = []
-        for piece in x.split(_MAX_STEPS, dim=1):
-            y, (h, c) = super().forward(piece, (h, c))
-            outputs.append(y)
-        y = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
+        y, (h, c) = self._run(x, (h, c))
         return y, (h.transpose(0, 1), c.transpose(0, 1))
 
     def rest(self, x: Tensor, start: State | None = None) -> tuple[Tensor, State]:
@@ -42,15 +40,40 @@ class Recurrent(nn.LSTM):
         zero = x.new_zeros(x.shape[0], self.num_layers, self.hidden_size)
         h, c = (s.transpose(0, 1).contiguous() for s in start or (zero, zero))
         with torch.no_grad():
-            _, (settled, _) = super().forward(x.unsqueeze(1).expand(-1, _SETTLING_STEPS, -1), (h, c))
+            _, (settled, _) = self._run(x.unsqueeze(1).expand(-1, _SETTLING_STEPS, -1), (h, c))
         states = []
         for layer in range(self.num_layers):
-            weights = [getattr(self, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-            w_ih, w_hh, b_ih, b_hh = weights
-            x, c = _fixed_point(x @ w_ih.T + b_ih + b_hh, w_hh, settled[layer])
+            w_ih, w_hh, bias = self._weights(layer)
+            x, c = _fixed_point(x @ w_ih.T + bias, w_hh, settled[layer])
             states.append((x, c))
         h, c = (torch.stack(s, dim=1) for s in zip(*states, strict=True))
         return x, (h, c)
+
+    def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `forward`, state and its successor (num_layers, B, hidden_size)."""
+        h, c = state
+        if x.device.type == "cpu" and x.dtype == torch.float32:
+            return self._run_layers(x, h, c)
+        outputs = []
+        for piece in x.split(_MAX_STEPS, dim=1):
+            y, (h, c) = super().forward(piece, (h, c))
+            outputs.append(y)
+        return (torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]), (h, c)
+
+    def _run_layers(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, State]:
+        self.check_forward_args(x, (h, c), None)
+        states = []
+        for layer in range(self.num_layers):
+            x, *after = lstm(x, h[layer], c[layer], *self._weights(layer))
+            states.append(after)
+        h, c = (torch.stack(s) for s in zip(*states, strict=True))
+        return x, (h, c)
+
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the input, of the recurrence, and the bias."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        w_ih, w_hh, b_ih, b_hh = (getattr(self, f"{name}_l{layer}") for name in names)
+        return w_ih, w_hh, b_ih + b_hh
 
 
 def _fixed_point(drive: Tensor, w_hh: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

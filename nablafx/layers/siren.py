@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nablafx.kernels.siren import siren
 from nablafx.layers.pretrained import Fact, load_pretrained
 
 REACH = 6.0  # 1 - tanh(6) is 1.2e-5: what holding the end costs is then no more than what a fit misses within
@@ -47,10 +47,9 @@ class SIREN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         *hidden, output = self.linear
-        for layer in hidden:
-            # w0 goes to the few weights: scaling the many phases would cost a pass over them and keep a copy
-            x = F.linear(x, self.w0 * layer.weight, self.w0 * layer.bias).sin()
-        return output(x)
+        # w0 goes to the few weights: scaling the many phases would cost a pass over them and keep a copy
+        weights = [*(self.w0 * layer.weight for layer in hidden), output.weight]
+        return siren(x, weights, [*(self.w0 * layer.bias for layer in hidden), output.bias])
 
     @property
     def linear(self) -> list[nn.Linear]:

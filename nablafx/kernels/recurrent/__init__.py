@@ -1,0 +1,5 @@
+"""LSTM layers."""
+
+from nablafx.kernels.recurrent.ops import lstm
+
+__all__ = ["lstm"]

@@ -1,0 +1,79 @@
+"""The kernels on a CPU, compiled by numba: see :mod:`nablafx.kernels.recurrent.reference` for what they compute."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nablafx.kernels.recurrent.loops import LANES, backward, forward, pack, pack_back, pack_input
+from nablafx.kernels.threads import share
+
+
+def kept_shape(batch: int, steps: int, units: int) -> tuple[int, int, int, int]:
+    """Of what is kept: the gates and c, in groups of LANES units."""
+    return batch, steps, _groups(units), 5 * LANES
+
+
+def lstm(
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, learns: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """y, h, c, and what was kept: of every step where it `learns`, and else of the last one."""
+    batch, length, _ = x.shape
+    units = h.shape[1]
+    y, kept = torch.empty(batch, length, units), torch.empty(kept_shape(batch, length if learns else 1, units))
+    after = [s.detach().clone(memory_format=torch.contiguous_format) for s in (h, c)]
+    weights = [_packed(w) for w in (w_ih, w_hh, bias.unsqueeze(-1))]
+    arrays = [_array(t) for t in (x, *weights, *after, y, kept)]
+    share(batch, partial(forward, *arrays))
+    return y, *after, kept  # type: ignore[return-value]
+
+
+def lstm_backward(
+    grad_y: Tensor,
+    grad_h: Tensor,
+    grad_c: Tensor,
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    y: Tensor,
+    kept: Tensor,
+    by_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, of h and c, of the weights and the bias."""
+    batch, length, inputs = x.shape
+    units, groups = h.shape[1], _groups(h.shape[1])
+    grad_x = torch.empty(batch, length if by_x else 0, inputs)
+    before = [g.detach().clone(memory_format=torch.contiguous_format) for g in (grad_h, grad_c)]
+    sums = torch.zeros(batch, -(-(inputs + units + 1) // 4) * 4, groups * 4, LANES)
+    back = torch.zeros(groups, groups * LANES, 4, LANES)
+    pack_back(_array(w_hh), back.numpy())
+    into = torch.zeros(_groups(inputs), groups * 4 * LANES, LANES)
+    pack_input(_array(w_ih), into.numpy())
+    # whole groups of units
+    grad_y = F.pad(grad_y, (0, groups * LANES - units))
+    arrays = [_array(t) for t in (grad_y, x, into, back, h, c, y, kept, grad_x, *before, sums)]
+    share(batch, partial(backward, *arrays))
+    by_row = sums.sum(0).view(-1, groups, 4, LANES).permute(2, 1, 3, 0).reshape(4, groups * LANES, -1)
+    weights = by_row[:, :units, : inputs + units + 1].reshape(4 * units, -1)
+    by_in, by_rec, by_bias = (w.clone() for w in weights.split([inputs, units, 1], dim=1))
+    return grad_x, *before, by_in, by_rec, by_bias.flatten()
+
+
+def _packed(w: Tensor) -> Tensor:
+    packed = torch.zeros(_groups(w.shape[0] // 4), w.shape[1], 4, LANES)
+    pack(_array(w), packed.numpy())
+    return packed
+
+
+def _groups(units: int) -> int:
+    return -(-units // LANES)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()

@@ -1,0 +1,25 @@
+"""Curves drawn by networks of sines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from nablafx.kernels.eager import runs_compiled
+from nablafx.kernels.siren import ops, reference
+
+# a CPU has done fewer products in plain torch before a compiled loop has begun
+_FEW = 1_000_000
+
+
+def siren(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """See :mod:`nablafx.kernels.siren.reference`: by an operator where it may run, else in plain torch."""
+    single = weights[0].shape[1] == weights[-1].shape[0] == 1
+    products = x.numel() * sum(weight.numel() for weight in weights)
+    if single and products >= _FEW and runs_compiled(x, *weights, *biases):
+        return ops.siren(x, list(weights), list(biases))
+    return reference.siren(x, weights, biases)
+
+
+__all__ = ["siren"]
