@@ -1,4 +1,4 @@
-"""The hot loops beneath the filters and the nets: numba on a CPU, Triton on CUDA, plain torch as the reference of both.
+"""The hot loops beneath filters, nets and losses: numba on a CPU, Triton on CUDA, plain torch as the reference of both.
 
 Each family of kernels is a folder. `reference` says what its functions compute, `cpu` and `cuda` have functions of the
 same names, and `ops` makes torch operators of them, which choose by the device of their input. `streams` are loops of

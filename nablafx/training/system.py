@@ -13,11 +13,10 @@ from torchmetrics import MeanMetric
 
 from nablafx.data import Batch
 from nablafx.effects import Effect
-from nablafx.effects.base import WHOLE
-from nablafx.errors import UserError
+from nablafx.training.handshake import check_data, check_loss
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.metrics import Correlation, default_metrics
-from nablafx.training.optimizers import adamw_on_plateau, parameter_groups
+from nablafx.training.optimizers import adamw_on_plateau, clip, parameter_groups
 from nablafx.training.perceptual import AliasingMeter, file_metrics
 from nablafx.training.watch import INVERTED, NonFiniteWatch, check_validation_loss, inversion_message
 
@@ -25,10 +24,6 @@ from nablafx.training.watch import INVERTED, NonFiniteWatch, check_validation_lo
 _RENDER_PIECE = 2**18
 # samples of a file that one update of the metrics hears
 _SCORE_PIECE = 2**19
-
-
-class HandshakeError(UserError, ValueError):
-    """Model, loss and data do not fit each other."""
 
 
 class System(LightningModule):
@@ -96,35 +91,12 @@ class System(LightningModule):
         """Model, loss and data check each other.
 
         Raises:
-            HandshakeError: the effect does not take the device's controls, or its frames or the loss do not take the
-                pieces that training cuts.
+            HandshakeError: they do not fit.
         """
         data = getattr(self.trainer, "datamodule", None)
-        context, segment = getattr(data, "context", 0), getattr(data, "segment_length", 0)
-        names = getattr(data, "control_names", None)
-        if names is not None and len(names) != self.effect.num_controls:
-            raise HandshakeError(
-                f"this data set has {len(names) or 'no'} controls ({', '.join(names) or 'data.controls: none'}), and "
-                f"the effect {type(self.effect).__name__} takes {self.effect.num_controls or 'none'}"
-            )
-        frame = self.effect.frame_size
-        for name, samples in (("model.tbptt_samples", self.tbptt_samples or 0), ("data.context", context)):
-            if samples and frame == WHOLE:
-                raise HandshakeError(
-                    f"{name} is {samples}, but {type(self.effect).__name__} with cold_start takes a sequence as a "
-                    "whole; leave it out, or build it with cold_start: false"
-                )
-            if samples % frame:
-                raise HandshakeError(
-                    f"{name} is {samples}, but {type(self.effect).__name__} looks ahead within blocks of {frame} "
-                    f"samples and is cut between them; use a multiple of {frame}, or build it with lookahead: false"
-                )
-        if stage == "fit" and segment:
-            silence = torch.zeros(1, 1, min(self.tbptt_samples or segment, segment), device=self.device)
-            try:
-                self.loss(silence, silence)
-            except ValueError as error:
-                raise HandshakeError(f"data.segment_length or model.tbptt_samples is too short: {error}") from error
+        check_data(self.effect, data, self.tbptt_samples)
+        if stage == "fit":
+            check_loss(self.loss, data, self.tbptt_samples, self.device)
 
     def forward(self, x: Tensor, controls: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
         return self.effect(x, controls, state)
@@ -148,9 +120,13 @@ class System(LightningModule):
             totals.append(total.detach())
             values.append({name: value.detach() for name, value in terms.items()})
             predictions.append(prediction.detach())
-        mean = {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
-        self._log_losses("train", torch.stack(totals).mean(), mean, step)
+        total = torch.stack(totals).mean()
+        self.log("loss", total, prog_bar=True, logger=False)
         logs_now = self.trainer._logger_connector.should_update_logs
+        # callbacks read what was logged last; each value costs as much as a small optimizer step
+        if logs_now or self.trainer.is_last_batch:
+            mean = {name: torch.stack([v[name] for v in values]).mean() for name in values[0]}
+            self._log_losses("train", total, mean, step)
         if logs_now:
             self._log(self.train_metrics(torch.cat(predictions, dim=-1), y), step)
         if logs_now or self.device.type == "cpu":
@@ -252,7 +228,8 @@ class System(LightningModule):
         optimizer.zero_grad()
         self.manual_backward(total)
         if self.gradient_clip_val is not None:
-            self.clip_gradients(optimizer, self.gradient_clip_val, self.gradient_clip_algorithm)
+            # not by Lightning's: it refuses fused optimizers in half precision
+            clip(optimizer, self.gradient_clip_val, self.gradient_clip_algorithm)
         optimizer.step()
 
     def _log_losses(self, stage: str, total: Tensor, values: dict[str, Tensor], step: int) -> None:
@@ -260,8 +237,6 @@ class System(LightningModule):
         weighted = {f"loss/{stage}/weighted/{name}": self.loss.weights[name] * v for name, v in values.items()}
         logged = {f"loss/{stage}/{name}": value for name, value in values.items()}
         self._log({f"loss/{stage}/total": total, **logged, **weighted}, step)
-        if stage == "train":
-            self.log("loss", total, prog_bar=True, logger=False)
 
     def _log(self, values: dict[str, Tensor], step: int) -> None:
         if self.trainer.state.fn == "fit":

@@ -18,22 +18,17 @@ class NonFiniteLossError(UserError, RuntimeError):
 
 
 class NonFiniteWatch:
-    """Remembers, on the device, the first step whose loss was not finite, so that looking can wait.
+    """Keeps losses where they are, so that looking at them can wait, and says of which step the first bad one was.
 
     On an accelerator every look stalls it; `look` is called at logging intervals and before anything is saved.
     """
 
     def __init__(self) -> None:
-        self._first_bad: Tensor | None = None
-        self._names: dict[int, list[str]] = {}
+        self._noted: list[tuple[Tensor, int, list[str]]] = []
 
     def note(self, loss: Tensor, step: int, names: list[str]) -> None:
         """Note the loss (scalar tensor) of optimizer step `step` on the segments `names`."""
-        if self._first_bad is None:
-            self._first_bad = torch.full((), -1, dtype=torch.int64, device=loss.device)
-        is_first = ~torch.isfinite(loss.detach()) & (self._first_bad < 0)
-        self._first_bad = torch.where(is_first, step, self._first_bad)
-        self._names[step] = names
+        self._noted.append((loss.detach(), step, names))
 
     def look(self, last_checkpoint: str) -> None:
         """Raise if a noted loss was not finite.
@@ -41,14 +36,15 @@ class NonFiniteWatch:
         Raises:
             NonFiniteLossError: names the step, its segments and the checkpoint to go on from.
         """
-        if self._first_bad is None:
+        if not self._noted:
             return
-        step = int(self._first_bad)
-        names, self._names = self._names, {}
-        if step >= 0:
-            segments = ", ".join(names.get(step, ["unknown"]))
+        noted, self._noted = self._noted, []
+        bad = ~torch.stack([loss for loss, _, _ in noted]).isfinite()
+        first = int(torch.where(bad.any(), bad.int().argmax(), -1))
+        if first >= 0:
+            _, step, names = noted[first]
             raise NonFiniteLossError(
-                f"the training loss became NaN or infinite at step {step}, on the segments {segments}. "
+                f"the training loss became NaN or infinite at step {step}, on the segments {', '.join(names)}. "
                 f"{last_checkpoint} Lower the learning rate (model.lr) or clip harder (model.gradient_clip_val), "
                 "and check those segments."
             )

@@ -12,7 +12,8 @@ from nablafx.effects import GCN, LSTM, S4, TCN, Effect, GrayBox, Stage
 from nablafx.effects.base import WHOLE
 from nablafx.processors import DCOffset, Gain, Lowpass
 from nablafx.training import system
-from nablafx.training.system import HandshakeError, System
+from nablafx.training.handshake import HandshakeError
+from nablafx.training.system import System
 
 SHORT = {"num_blocks": 4, "kernel_size": 5, "dilation_growth": 3, "channel_width": 4}
 STAGES = {

@@ -11,8 +11,8 @@ from torch import nn
 
 from nablafx.conditioning import FiLM, TVFiLM
 from nablafx.effects import TCN
+from nablafx.training.handshake import HandshakeError
 from nablafx.training.losses import MultiResolutionSTFT, Term, WeightedSum
-from nablafx.training.system import HandshakeError
 from nablafx.training.watch import NonFiniteLossError
 
 from .small import data, system, trainer

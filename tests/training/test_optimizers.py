@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -135,3 +137,19 @@ def test_plateau_scales_all_groups():
         assert group["lr"] == pytest.approx(rate / 4)
     schedule.step(0.5)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(before[0] / 4)
+
+
+def test_fused_steps_are_those_of_a_loop_over_parameters():
+    torch.manual_seed(0)
+    effect = TCN()
+    twin = copy.deepcopy(effect)
+    fused, _ = configured(effect, lr=0.01)
+    looped = torch.optim.AdamW(twin.parameters(), lr=0.01, foreach=False, fused=False)
+    for _ in range(10):
+        for p, q in zip(effect.parameters(), twin.parameters(), strict=True):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.clone()
+        fused.step()
+        looped.step()
+    for p, q in zip(effect.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)

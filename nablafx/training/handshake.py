@@ -1,0 +1,57 @@
+"""Whether model, loss and data fit each other, told before training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nablafx.effects import Effect
+from nablafx.effects.base import WHOLE
+from nablafx.errors import UserError
+from nablafx.training.losses import WeightedSum
+
+
+class HandshakeError(UserError, ValueError):
+    """Model, loss and data do not fit each other."""
+
+
+def check_data(effect: Effect, data: Any, tbptt_samples: int | None) -> None:
+    """An effect and a data module, or None.
+
+    Raises:
+        HandshakeError: the effect does not take the device's controls, or the pieces that training cuts.
+    """
+    names = getattr(data, "control_names", None)
+    if names is not None and len(names) != effect.num_controls:
+        raise HandshakeError(
+            f"this data set has {len(names) or 'no'} controls ({', '.join(names) or 'data.controls: none'}), and "
+            f"the effect {type(effect).__name__} takes {effect.num_controls or 'none'}"
+        )
+    frame = effect.frame_size
+    for name, samples in (("model.tbptt_samples", tbptt_samples or 0), ("data.context", getattr(data, "context", 0))):
+        if samples and frame == WHOLE:
+            raise HandshakeError(
+                f"{name} is {samples}, but {type(effect).__name__} with cold_start takes a sequence as a "
+                "whole; leave it out, or build it with cold_start: false"
+            )
+        if samples % frame:
+            raise HandshakeError(
+                f"{name} is {samples}, but {type(effect).__name__} looks ahead within blocks of {frame} "
+                f"samples and is cut between them; use a multiple of {frame}, or build it with lookahead: false"
+            )
+
+
+def check_loss(loss: WeightedSum, data: Any, tbptt_samples: int | None, device: torch.device) -> None:
+    """The loss and the shortest pieces that it is given.
+
+    Raises:
+        HandshakeError: they are too short.
+    """
+    segment = getattr(data, "segment_length", 0)
+    if segment:
+        silence = torch.zeros(1, 1, min(tbptt_samples or segment, segment), device=device)
+        try:
+            loss(silence, silence)
+        except ValueError as error:
+            raise HandshakeError(f"data.segment_length or model.tbptt_samples is too short: {error}") from error
