@@ -12,14 +12,19 @@ State = Any
 
 
 class Modulation(nn.Module):
-    """What a conditioning does to the features of one layer."""
+    """What a conditioning does to the features of one layer: it says γ and β, and the layer applies them."""
 
-    def forward(self, x: Tensor, cond: Held | None, state: State) -> tuple[Tensor, State]:
-        """x (B, C, T) and what `Conditioning.encode` made -> modulated x, state."""
+    @property
+    def listens(self) -> bool:
+        """Whether it has to hear the features; if not, it may be asked with x None before there are any."""
+        return False
+
+    def forward(self, x: Tensor | None, cond: Held | None, state: State) -> tuple[Held | None, State]:
+        """x (B, C, T) and what `Conditioning.encode` made -> γ and β, 2 C values, and state; None: x stays as it is."""
         raise NotImplementedError
 
-    def rest(self, x: Tensor, cond: Held | None) -> tuple[Tensor, State]:
-        """Answer to constant features x (B, C, 1) held for ever, and the state they leave."""
+    def rest(self, x: Tensor, cond: Held | None) -> tuple[Held | None, State]:
+        """As `forward` for constant features x (B, C, 1) held for ever, and the state they leave."""
         raise NotImplementedError
 
     def absorb(self, state: State) -> State:
@@ -85,8 +90,8 @@ class Unconditioned(Conditioning):
 class Unmodulated(Modulation):
     """Passes features as they are."""
 
-    def forward(self, x: Tensor, cond: Held | None, state: State) -> tuple[Tensor, State]:
-        return x, ()
+    def forward(self, x: Tensor | None, cond: Held | None, state: State) -> tuple[Held | None, State]:
+        return None, ()
 
-    def rest(self, x: Tensor, cond: Held | None) -> tuple[Tensor, State]:
-        return x, ()
+    def rest(self, x: Tensor, cond: Held | None) -> tuple[Held | None, State]:
+        return None, ()

@@ -44,12 +44,16 @@ class FiLMModulation(Modulation):
         self.linear = nn.Linear(cond_features, 2 * num_features)
         self.norm = RunningNorm(num_features)
 
-    def forward(self, x: Tensor, cond: Held | None, state: Any) -> tuple[Tensor, Any]:
-        return self._held(cond).modulate(x), self.norm.gather(x, state)
+    @property
+    def listens(self) -> bool:
+        """In training alone, for the statistics."""
+        return self.training
 
-    def rest(self, x: Tensor, cond: Held | None) -> tuple[Tensor, Any]:
-        y = self._held(cond).modulate(x)
-        return y, self.norm.empty(y)
+    def forward(self, x: Tensor | None, cond: Held | None, state: Any) -> tuple[Held, Any]:
+        return self._held(cond), state if x is None else self.norm.gather(x, state)
+
+    def rest(self, x: Tensor, cond: Held | None) -> tuple[Held, Any]:
+        return self._held(cond), self.norm.empty(x)
 
     def absorb(self, state: Any) -> Any:
         return self.norm.absorb(state)

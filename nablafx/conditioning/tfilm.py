@@ -36,17 +36,20 @@ class BlockModulation(Modulation):
         self.listener = listener
         self.readout = readout
 
-    def forward(self, x: Tensor, cond: Held | None, state: Any) -> tuple[Tensor, Any]:
+    @property
+    def listens(self) -> bool:
+        return True
+
+    def forward(self, x: Tensor | None, cond: Held | None, state: Any) -> tuple[Held, Any]:
         held, state = self.listener(x, _controls(cond), state)
-        return self._modulate(x, held), state
+        return held.map(self._read), state
 
-    def rest(self, x: Tensor, cond: Held | None) -> tuple[Tensor, Any]:
+    def rest(self, x: Tensor, cond: Held | None) -> tuple[Held, Any]:
         held, state = self.listener.rest(x, _controls(cond))
-        return self._modulate(x, held), state
+        return held.map(self._read), state
 
-    def _modulate(self, x: Tensor, held: Held) -> Tensor:
-        values = self.readout(held.values.transpose(1, 2)).transpose(1, 2)
-        return held._replace(values=values).modulate(x)
+    def _read(self, values: Tensor) -> Tensor:
+        return self.readout(values.transpose(1, 2)).transpose(1, 2)
 
 
 def _controls(cond: Held | None) -> Tensor | None:

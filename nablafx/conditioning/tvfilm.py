@@ -39,9 +39,9 @@ class TVFiLMModulation(Modulation):
         super().__init__()
         self.readout = nn.Conv1d(cond_features, 2 * num_features, 1)
 
-    def forward(self, x: Tensor, cond: Held | None, state: Any) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor | None, cond: Held | None, state: Any) -> tuple[Held, Any]:
         assert cond is not None
-        return cond._replace(values=self.readout(cond.values)).modulate(x), ()
+        return cond.map(self.readout), ()
 
-    def rest(self, x: Tensor, cond: Held | None) -> tuple[Tensor, Any]:
+    def rest(self, x: Tensor, cond: Held | None) -> tuple[Held, Any]:
         return self.forward(x, cond, ())

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from nablafx.conditioning import Modulation
 from nablafx.effects.stack import ConditioningRecipe, ConvBlock, ConvStack, dilations, widths
+from nablafx.kernels import conv
 from nablafx.layers.activation import OutputActivation
 from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.layers.held import Held, governing
 
 
 class GCN(ConvStack):
@@ -44,9 +46,9 @@ class GCN(ConvStack):
         # the read-outs of the blocks are slices of one 1x1 convolution over all of them, and start like it
         bound = sum(channels[1:]) ** -0.5
         for n, dilation in enumerate(dilations(num_blocks, dilation_growth, stack_size)):
-            conv = CausalConv1d(channels[n], 2 * channels[n + 1], kernel_size, dilation)
+            convolution = CausalConv1d(channels[n], 2 * channels[n + 1], kernel_size, dilation)
             modulation = self.conditioning.modulation(2 * channels[n + 1])
-            block = GCNBlock(conv, modulation, residual, residual_delay)
+            block = GCNBlock(convolution, modulation, residual, residual_delay)
             nn.init.uniform_(block.skip.weight, -bound, bound)
             self.add(block)
         # fed by nothing, and so without a gradient, which training over several processes would wait for
@@ -77,30 +79,36 @@ class Features(NamedTuple):
     latest: Tensor | None = None
     earlier: Tensor | None = None
 
+    def after(self, x: Tensor, latest: Tensor) -> Features:
+        """What flows out of a block."""
+        earlier = self.latest
+        if earlier is not None and self.earlier is not None:
+            earlier = earlier + self.earlier[..., self.earlier.shape[-1] - earlier.shape[-1] :]
+        return Features(x, latest, earlier)
+
 
 class GCNBlock(ConvBlock):
     """Gate, 1x1 mix with the identity beside it, and this block's part of the output."""
 
-    def __init__(self, conv: CausalConv1d, modulation: Modulation, residual: bool, residual_delay: int) -> None:
-        super().__init__(conv, modulation, residual_delay)
-        width = conv.out_channels // 2
+    def __init__(self, convolution: CausalConv1d, modulation: Modulation, residual: bool, residual_delay: int) -> None:
+        super().__init__(convolution, modulation, residual_delay)
+        width = convolution.out_channels // 2
         self.residual = residual
-        self.repeats = width // conv.in_channels
         self.mix = nn.Conv1d(width, width, 1)
         self.skip = nn.Conv1d(width, 1, 1, bias=False)
 
     def features(self, h: Features) -> Tensor:
         return h.x
 
-    def finish(self, z: Tensor, x: Tensor, h: Features) -> Features:
-        signal, gate = z.chunk(2, dim=1)
-        z = torch.tanh(signal) * torch.sigmoid(gate)
-        earlier = h.latest
-        if earlier is not None and h.earlier is not None:
-            earlier = earlier + h.earlier[..., h.earlier.shape[-1] - earlier.shape[-1] :]
-        mixed = self.mix(z)
-        if self.residual:
-            if 1 < x.shape[1] < z.shape[1]:
-                x = x.repeat_interleave(self.repeats, dim=1)
-            mixed = mixed + x
-        return Features(mixed, self.skip(z), earlier)
+    def finish(self, z: Tensor, held: Held | None, x: Tensor, h: Features) -> Features:
+        mixed, skip = conv.finish_gate(z, *governing(held), x if self.residual else None, *self._mixing)
+        return h.after(mixed, skip)
+
+    def run_whole(self, x: Tensor, context: Tensor, held: Held | None, h: Features) -> tuple[Features, Tensor]:
+        (mixed, skip), context = self.conv.gated_block(x, context, held, self.residual, *self._mixing)
+        return h.after(mixed, skip), context
+
+    @property
+    def _mixing(self) -> tuple[Tensor, Tensor, Tensor]:
+        assert self.mix.bias is not None
+        return self.mix.weight.squeeze(-1), self.mix.bias, self.skip.weight.view(-1)

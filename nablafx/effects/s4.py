@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from nablafx.conditioning import Modulation
 from nablafx.effects.stack import Block, ConditioningRecipe, StackedEffect
 from nablafx.layers.activation import ActType, OutputActivation, make_activation
+from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.diagonal_ssm import DiagonalSSM
-from nablafx.layers.residual import ChannelScale
+from nablafx.layers.residual import ChannelScale, bend_beside
 
 
 class S4(StackedEffect):
@@ -69,7 +70,7 @@ class S4Block(Block):
         self, channels: int, num_states: int, modulation: Modulation, act_type: ActType, residual: bool
     ) -> None:
         super().__init__()
-        self.linear = nn.Conv1d(channels, channels, 1)
+        self.linear = CausalConv1d(channels, channels, 1)
         self.act_in = make_activation(act_type, channels)
         self.ssm = DiagonalSSM(channels, num_states)
         self.modulation = modulation
@@ -77,18 +78,22 @@ class S4Block(Block):
         self.residual = ChannelScale(channels, channels) if residual else None
 
     def forward(self, h: Tensor, cond: Any, state: Any) -> tuple[Tensor, Any]:
-        z, ssm = self.ssm(self.act_in(self.linear(h)), state["ssm"])
-        z, modulation = self.modulation(z, cond, state["modulation"])
-        return self._finish(z, h), {"ssm": ssm, "modulation": modulation}
+        z, ssm = self.ssm(self._begin(h), state["ssm"])
+        held, modulation = self.modulation(z, cond, state["modulation"])
+        return bend_beside(self.act_out, z, held, h, self.residual), {"ssm": ssm, "modulation": modulation}
 
     def rest(self, h: Tensor, cond: Any) -> tuple[Tensor, Any]:
-        z, ssm = self.ssm.rest(self.act_in(self.linear(h)))
-        z, modulation = self.modulation.rest(z, cond)
-        return self._finish(z, h), {"ssm": ssm, "modulation": modulation}
+        z, ssm = self.ssm.rest(self._begin(h))
+        held, modulation = self.modulation.rest(z, cond)
+        return bend_beside(self.act_out, z, held, h, self.residual), {"ssm": ssm, "modulation": modulation}
 
     def absorb(self, state: Any) -> Any:
         return {**state, "modulation": self.modulation.absorb(state["modulation"])}
 
-    def _finish(self, z: Tensor, h: Tensor) -> Tensor:
-        z = self.act_out(z)
-        return z if self.residual is None else self.residual(h, z)
+    def _begin(self, h: Tensor) -> Tensor:
+        if isinstance(self.act_in, nn.Tanh):
+            z, _ = self.linear.tanh_block(h, h[..., :0], None, None)
+        else:
+            z, _ = self.linear(h, h[..., :0])
+            z = self.act_in(z)
+        return z

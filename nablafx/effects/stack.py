@@ -121,10 +121,15 @@ class StackedEffect(Effect):
 
 
 class ConvBlock(Block):
-    """Causal convolution -> conditioning; `finish` says what becomes of it.
+    """Causal convolution -> conditioning; `finish` says what becomes of it, and `run_whole` does both in one pass.
 
     State: the convolution's context, the modulation's state, and what is late of the features for the residual.
+
+    Attributes:
+        whole: whether there is a `run_whole`.
     """
+
+    whole: bool = True
 
     def __init__(self, conv: CausalConv1d, modulation: Modulation, residual_delay: int) -> None:
         super().__init__()
@@ -138,8 +143,8 @@ class ConvBlock(Block):
     def rest(self, h: Any, cond: Any) -> tuple[Any, State]:
         x = self.features(h)
         z, context = self.conv.rest(x)
-        z, modulation = self.modulation.rest(z, cond)
-        return self.finish(z, x, h), {"context": context, "modulation": modulation, "late": self.delay.rest(x)}
+        held, modulation = self.modulation.rest(z, cond)
+        return self.finish(z, held, x, h), {"context": context, "modulation": modulation, "late": self.delay.rest(x)}
 
     def run_padded(self, h: Any, cond: Held | None, nothing: State) -> Any:
         """As published, on padded features: the first of them are the convolution's context, and all state is new."""
@@ -149,10 +154,16 @@ class ConvBlock(Block):
         return self._run(x, h, cond, {**nothing, "context": context, "late": late})[0]
 
     def _run(self, x: Tensor, h: Any, cond: Any, state: State) -> tuple[Any, State]:
-        z, context = self.conv(x, state["context"])
-        z, modulation = self.modulation(z, cond, state["modulation"])
-        x, late = self.delay(x, state["late"])
-        return self.finish(z, x, h), {"context": context, "modulation": modulation, "late": late}
+        if self.modulation.listens or self.delay.samples or not self.whole:
+            z, context = self.conv(x, state["context"])
+            held, modulation = self.modulation(z, cond, state["modulation"])
+            x, late = self.delay(x, state["late"])
+            h = self.finish(z, held, x, h)
+        else:
+            held, modulation = self.modulation(None, cond, state["modulation"])
+            h, context = self.run_whole(x, state["context"], held, h)
+            late = state["late"]
+        return h, {"context": context, "modulation": modulation, "late": late}
 
     def absorb(self, state: State) -> State:
         return {**state, "modulation": self.modulation.absorb(state["modulation"])}
@@ -161,8 +172,12 @@ class ConvBlock(Block):
         """What the convolution hears of h."""
         return h
 
-    def finish(self, z: Tensor, x: Tensor, h: Any) -> Any:
-        """From the modulated convolution z, the features x for the residual and the block's input h to its output."""
+    def finish(self, z: Tensor, held: Held | None, x: Tensor, h: Any) -> Any:
+        """From the convolution z, what modulates it, features x for the residual and the block's input h to its output."""
+        raise NotImplementedError
+
+    def run_whole(self, x: Tensor, context: Tensor, held: Held | None, h: Any) -> tuple[Any, Tensor]:
+        """`finish` of the convolution of x itself, and the convolution's context."""
         raise NotImplementedError
 
 

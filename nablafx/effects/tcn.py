@@ -10,7 +10,8 @@ from nablafx.conditioning import Modulation
 from nablafx.effects.stack import ConditioningRecipe, ConvBlock, ConvStack, dilations, widths
 from nablafx.layers.activation import ActType, OutputActivation, make_activation
 from nablafx.layers.causal_conv import CausalConv1d
-from nablafx.layers.residual import ChannelScale
+from nablafx.layers.held import Held
+from nablafx.layers.residual import ChannelScale, bend_beside
 
 
 class TCN(ConvStack):
@@ -65,8 +66,11 @@ class TCNBlock(ConvBlock):
     ) -> None:
         super().__init__(conv, modulation, residual_delay)
         self.act = make_activation(act_type, conv.out_channels)
+        self.whole = act_type == "tanh"
         self.residual = ChannelScale(conv.in_channels, conv.out_channels) if residual else None
 
-    def finish(self, z: Tensor, x: Tensor, h: Any) -> Tensor:
-        z = self.act(z)
-        return z if self.residual is None else self.residual(x, z)
+    def finish(self, z: Tensor, held: Held | None, x: Tensor, h: Any) -> Tensor:
+        return bend_beside(self.act, z, held, x, self.residual)
+
+    def run_whole(self, x: Tensor, context: Tensor, held: Held | None, h: Any) -> tuple[Tensor, Tensor]:
+        return self.conv.tanh_block(x, context, held, None if self.residual is None else self.residual.weight)

@@ -10,9 +10,13 @@ from nablafx.kernels.backends import backend_of
 
 def runs_compiled(*tensors: Tensor) -> bool:
     """Whether loops of numba take these: float32 on a CPU, and nobody traces, transforms or casts what is called."""
+    return is_plain("cpu", *tensors) and backend_of("cpu") == "numba"
+
+
+def is_plain(device: str, *tensors: Tensor) -> bool:
+    """Whether these are float32 on such a device, and nobody traces, transforms or casts what is called."""
     return (
-        all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-        and not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"))
+        all(t.dtype == torch.float32 and t.device.type == device for t in tensors)
+        and not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled(device))
         and torch._C._functorch.peek_interpreter_stack() is None
-        and backend_of("cpu") == "numba"
     )

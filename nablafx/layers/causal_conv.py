@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nablafx.kernels import conv
+from nablafx.layers.held import Held, governing
+
 
 class CausalConv1d(nn.Conv1d):
     """y[n] = b + Σ_k W_k x[n - d (K - 1 - k)], the samples before x[0] coming from `context`.
@@ -27,11 +30,41 @@ class CausalConv1d(nn.Conv1d):
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """x (B, C, T), context (B, C, context_length) -> y (B, out, T) and the context of what follows."""
-        x = torch.cat([context, x], dim=-1)
-        y = F.conv1d(x, self.weight, self.bias, dilation=self.dilation, groups=self.groups)
-        return y, x[..., x.shape[-1] - self.context_length :]
+        if self.groups > 1:
+            y = F.conv1d(torch.cat([context, x], dim=-1), *self._affine, dilation=self.dilation, groups=self.groups)
+        else:
+            y = conv.convolve(x, context, *self._affine, self.dilation[0])
+        return y, self._following(x, context)
+
+    def tanh_block(
+        self, x: Tensor, context: Tensor, held: Held | None, residual: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """tanh(γ y + β) + residual (out, 1) times x, and the context; of one group."""
+        arguments = (x, context, *self._affine, self.dilation[0], *governing(held), residual)
+        return conv.tanh_block(*arguments), self._following(x, context)
+
+    def gated_block(
+        self, x: Tensor, context: Tensor, held: Held | None, with_residual: bool, *mixing: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """The gate's output and skip, see :mod:`nablafx.kernels.conv.reference`, and the context; of one group.
+
+        mixing: weight, bias, and weight of the skip.
+        """
+        arguments = (x, context, *self._affine, self.dilation[0], *governing(held), with_residual, *mixing)
+        return conv.gated_block(*arguments), self._following(x, context)
 
     def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Answer to a constant input x (B, C, 1) held for ever: y (B, out, 1) and the context it leaves."""
         y = F.conv1d(x, self.weight.sum(-1, keepdim=True), self.bias, groups=self.groups)
         return y, x.expand(-1, -1, self.context_length)
+
+    @property
+    def _affine(self) -> tuple[Tensor, Tensor | None]:
+        return self.weight, self.bias
+
+    def _following(self, x: Tensor, context: Tensor) -> Tensor:
+        """The last samples of both."""
+        length = x.shape[-1]
+        if length < self.context_length:
+            return torch.cat([context[..., length:], x], dim=-1)
+        return x[..., length - self.context_length :]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nablafx.kernels import conv
+
 
 class Held(NamedTuple):
     """Values (B, F, N) that hold for `block_size` samples each, or for ever where block_size is None (then N = 1).
@@ -42,7 +44,7 @@ class Held(NamedTuple):
 
     def modulate(self, x: Tensor) -> Tensor:
         """γ x + β for x (B, C, T), where γ and β are the two halves of the 2 C values."""
-        return self._apply(x, lambda x, scale, shift: torch.addcmul(shift, x, scale), *self.values.chunk(2, dim=1))
+        return conv.modulate(x, *governing(self))
 
     def scale(self, x: Tensor) -> Tensor:
         """v x for x (B, C, T), v (B, C or 1, N)."""
@@ -52,11 +54,18 @@ class Held(NamedTuple):
         """x + v for x (B, C, T), v (B, C or 1, N)."""
         return self._apply(x, torch.add, self.values.to(x.dtype))
 
-    def _apply(self, x: Tensor, function: Callable[..., Tensor], *values: Tensor) -> Tensor:
-        """function(x, *values) with x cut into the blocks that the values hold for."""
+    def _apply(self, x: Tensor, function: Callable[..., Tensor], values: Tensor) -> Tensor:
+        """function(x, values) with x cut into the blocks that the values hold for."""
         if self.block_size is None:
-            return function(x, *values)
+            return function(x, values)
         blocks, length = self.values.shape[-1], x.shape[-1]
         x = F.pad(x, (self.offset, blocks * self.block_size - self.offset - length))
-        x = function(x.unflatten(-1, (blocks, -1)), *(v.unsqueeze(-1) for v in values)).flatten(-2)
+        x = function(x.unflatten(-1, (blocks, -1)), values.unsqueeze(-1)).flatten(-2)
         return x[..., self.offset : self.offset + length]
+
+
+def governing(held: Held | None) -> tuple[Tensor | None, int, int]:
+    """What modulates, as :mod:`nablafx.kernels.conv` wants it: values, block and offset; None: nothing does."""
+    if held is None:
+        return None, conv.FOREVER, 0
+    return held.values, held.block_size or conv.FOREVER, held.offset

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nablafx.kernels import conv
+from nablafx.layers.held import Held, governing
+
 
 class ChannelScale(nn.Module):
     """A bias-free 1x1 convolution with one input channel per group: output o is w_o times input o // (out / in)."""
@@ -25,3 +28,11 @@ class ChannelScale(nn.Module):
         if self.repeats > 1 and x.shape[1] > 1:
             x = x.repeat_interleave(self.repeats, dim=1)
         return torch.addcmul(added, x, self.weight)
+
+
+def bend_beside(act: nn.Module, z: Tensor, held: Held | None, x: Tensor, residual: ChannelScale | None) -> Tensor:
+    """act(γ z + β) + w x for z (B, out, T), x (B, in, T), in one pass where the activation is tanh."""
+    if isinstance(act, nn.Tanh):
+        return conv.finish_tanh(z, *governing(held), x, None if residual is None else residual.weight)
+    z = act(z if held is None else held.modulate(z))
+    return z if residual is None else residual(x, z)

@@ -118,12 +118,13 @@ def _blocks(effect: TCN | GCN, controls: Tensor | None) -> Iterator[tuple[ConvBl
     cond = _condition(effect, controls)
     for block in effect.blocks:
         assert isinstance(block, ConvBlock)
-        # how a modulation answers to 0 and 1 says all of one that is affine
-        probe = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(1, block.conv.out_channels, 2)
-        low, high = block.modulation(probe, cond, ())[0][0].unbind(-1)
-        assert block.conv.bias is not None
-        scale = high - low
-        yield block, block.conv.weight * scale.view(-1, 1, 1), block.conv.bias * scale + low
+        held, _ = block.modulation(None, cond, ())
+        weight, bias = block.conv.weight, block.conv.bias
+        assert bias is not None
+        if held is not None:
+            scale, shift = held.values[0, :, 0].chunk(2)
+            weight, bias = weight * scale.view(-1, 1, 1), bias * scale + shift
+        yield block, weight, bias
 
 
 def _widen(weight: Tensor, outputs: int) -> tuple[Tensor, Tensor]:

@@ -99,6 +99,88 @@ def finish_gate_backward(
     return _gradients(run, (z, values, x, mix, mix_bias, skip), grad_h, grad_s)
 
 
+def tanh_block(
+    x: Tensor,
+    context: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    values: Tensor | None,
+    block: int,
+    offset: int,
+    residual: Tensor | None,
+) -> Tensor:
+    """finish_tanh(convolve(x))."""
+    return finish_tanh(convolve(x, context, weight, bias, dilation), values, block, offset, x, residual)
+
+
+def tanh_block_backward(
+    grad: Tensor,
+    x: Tensor,
+    context: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    values: Tensor | None,
+    block: int,
+    offset: int,
+    residual: Tensor | None,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of x, context, weight, bias, values and residual."""
+
+    def run(
+        x: Tensor, context: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, residual: Tensor | None
+    ) -> Tensor:
+        return tanh_block(x, context, weight, bias, dilation, values, block, offset, residual)
+
+    return _gradients(run, (x, context, weight, bias, values, residual), grad)
+
+
+def gated_block(
+    x: Tensor,
+    context: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    values: Tensor | None,
+    block: int,
+    offset: int,
+    with_residual: bool,
+    mix: Tensor,
+    mix_bias: Tensor,
+    skip: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """finish_gate(convolve(x)), with x beside it or without."""
+    z = convolve(x, context, weight, bias, dilation)
+    return finish_gate(z, values, block, offset, x if with_residual else None, mix, mix_bias, skip)
+
+
+def gated_block_backward(
+    grad_h: Tensor,
+    grad_s: Tensor,
+    x: Tensor,
+    context: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    values: Tensor | None,
+    block: int,
+    offset: int,
+    with_residual: bool,
+    mix: Tensor,
+    skip: Tensor,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of x, context, weight, bias, values, mix, mix_bias and skip."""
+
+    def run(
+        x: Tensor, context: Tensor, weight: Tensor, bias: Tensor | None, values: Tensor | None, *gate: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return gated_block(x, context, weight, bias, dilation, values, block, offset, with_residual, *gate)
+
+    mix_bias = mix.new_zeros(mix.shape[0])
+    return _gradients(run, (x, context, weight, bias, values, mix, mix_bias, skip), grad_h, grad_s)
+
+
 def modulate(z: Tensor, values: Tensor | None, block: int, offset: int) -> Tensor:
     """γ z + β."""
     if values is None:

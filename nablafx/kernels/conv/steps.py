@@ -12,8 +12,8 @@ from numba import njit
 
 from nablafx.kernels.conv.rows import add_up, blend, dot, move, scale
 from nablafx.kernels.conv.tiles import ROWS, TILE, correlate, even, point, point_at_rows, product
-from nablafx.kernels.registers import LANES, load, spread, store
-from nablafx.kernels.vectors import INLINED, sigmoid, tanh
+from nablafx.kernels.registers import LANES, load, sigmoid, spread, store, tanh
+from nablafx.kernels.vectors import INLINED
 
 
 class Values(NamedTuple):
