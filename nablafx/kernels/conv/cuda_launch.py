@@ -16,6 +16,8 @@ RUN = 32  # neighbours in the runs of a tile: what memory hands out at once
 # of the gradient of weights: samples of a tile, cuts of it, and columns of a product
 SAMPLES, CUTS, COLUMNS = 64, 4, 64
 PROGRAMS = 2048  # enough for any GPU to be busy
+# Triton would copy the factors of products ahead, where there are other programs to run meanwhile
+ONE_STAGE = {"num_stages": 1}
 
 Held = tuple[Tensor | None, int, int]  # values (B or 1, 2 O, N) or None, their block and its offset
 Past = tuple[Tensor, Tensor, Tensor | None, int]  # context, weight, bias, dilation
@@ -154,7 +156,7 @@ def _weights_gradient(grad_z: Tensor, x: Tensor, context: Tensor, weight: Tensor
     shape = {"ROWS": rows, "COLUMNS": COLUMNS, "CUTS": CUTS, "LANES": SAMPLES, "RUN": tiling.run}
     with torch.cuda.device_of(x):
         cuda_gradients.of_weights[(programs * blocks, batch)](
-            grad_z, x, context, partial, *sizes, *tiling.numbers, **shape, DOT=_reduced(), num_warps=CUTS, num_stages=1
+            grad_z, x, context, partial, *sizes, *tiling.numbers, **shape, DOT=_reduced(), num_warps=CUTS, **ONE_STAGE
         )
     return partial.sum((0, 1)).unflatten(1, (taps, inputs)).transpose(1, 2).contiguous()
 
@@ -186,7 +188,7 @@ def _options(tiling: Tiling, width: int, product: bool = False) -> dict[str, Any
     """Shapes that kernels are compiled for; product: one takes part in a matrix product, which needs a width of 16."""
     reduced = _reduced() and width > 8
     padded = max(_power_of_two(width), 16 if product or reduced else 1)
-    return {"DOT": reduced, "WIDTH": padded, "LANES": tiling.lanes, "RUN": tiling.run}
+    return {"DOT": reduced, "WIDTH": padded, "LANES": tiling.lanes, "RUN": tiling.run, **ONE_STAGE}
 
 
 def _warps(options: dict[str, Any], features: int) -> int:
@@ -203,7 +205,8 @@ def _reduced() -> bool:
 def _packed(weight: Tensor, halves: int, options: dict[str, Any]) -> Tensor:
     """(K, inputs, outputs) -> (K, inputs, halves, WIDTH), filled up with zeros."""
     weight = weight.unflatten(2, (halves, -1))
-    return F.pad(weight, (0, options["WIDTH"] - weight.shape[3])).contiguous()
+    missing = options["WIDTH"] - weight.shape[3]
+    return (F.pad(weight, (0, missing)) if missing else weight).contiguous()
 
 
 def _power_of_two(n: int) -> int:
