@@ -36,7 +36,9 @@ def bytes_moved(effect: Effect, loss: MultiResolutionSTFT, batch: int, samples: 
     """Of a step over a batch; piece: samples that the loss hears at once, None: all."""
     features = _FLOAT * batch * samples * _channels(effect)
     piece = piece or samples
-    spectra = 6 * _COMPLEX * batch * (samples // piece) * sum(_bins(part, piece) for part in loss.resolutions)
+    sizes = zip(loss.fft_sizes, loss.hop_sizes, strict=True)
+    bins = sum((fft // 2 + 1) * (piece // hop + 1) for fft, hop in sizes)
+    spectra = 6 * _COMPLEX * batch * (samples // piece) * bins
     return features + spectra
 
 
@@ -75,7 +77,3 @@ def _block(block: Any) -> int:
         return 3 * conv.in_channels + 3 * width + within * conv.out_channels
     assert isinstance(block, S4Block)
     return 12 * block.linear.out_channels
-
-
-def _bins(part: Any, piece: int) -> int:
-    return (part.fft_size // 2 + 1) * (piece // part.hop_size + 1)
