@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nablafx.kernels.products import groups_of
 from nablafx.kernels.recurrent.loops import LANES, backward, forward, pack, pack_back, pack_input
 from nablafx.kernels.threads import share
 
 
 def kept_shape(batch: int, steps: int, units: int) -> tuple[int, int, int, int]:
     """Of what is kept: the gates and c, in groups of LANES units."""
-    return batch, steps, _groups(units), 5 * LANES
+    return batch, steps, groups_of(units), 5 * LANES
 
 
 def lstm(
@@ -47,13 +48,13 @@ def lstm_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, of h and c, of the weights and the bias."""
     batch, length, inputs = x.shape
-    units, groups = h.shape[1], _groups(h.shape[1])
+    units, groups = h.shape[1], groups_of(h.shape[1])
     grad_x = torch.empty(batch, length if by_x else 0, inputs)
     before = [g.detach().clone(memory_format=torch.contiguous_format) for g in (grad_h, grad_c)]
     sums = torch.zeros(batch, -(-(inputs + units + 1) // 4) * 4, groups * 4, LANES)
     back = torch.zeros(groups, groups * LANES, 4, LANES)
     pack_back(_array(w_hh), back.numpy())
-    into = torch.zeros(_groups(inputs), groups * 4 * LANES, LANES)
+    into = torch.zeros(groups_of(inputs), groups * 4 * LANES, LANES)
     pack_input(_array(w_ih), into.numpy())
     # whole groups of units
     grad_y = F.pad(grad_y, (0, groups * LANES - units))
@@ -66,13 +67,9 @@ def lstm_backward(
 
 
 def _packed(w: Tensor) -> Tensor:
-    packed = torch.zeros(_groups(w.shape[0] // 4), w.shape[1], 4, LANES)
+    packed = torch.zeros(groups_of(w.shape[0] // 4), w.shape[1], 4, LANES)
     pack(_array(w), packed.numpy())
     return packed
-
-
-def _groups(units: int) -> int:
-    return -(-units // LANES)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

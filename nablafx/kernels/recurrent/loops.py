@@ -13,12 +13,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from nablafx.kernels.vectors import INLINED, LANES, LOOP, NOTHING, load, scaled, sigmoid, store, tanh
+from nablafx.kernels.products import CALLED, add_outer, add_product
+from nablafx.kernels.vectors import LANES, LOOP, NOTHING, load, scaled, sigmoid, store, tanh
 
 CHUNK = 64
 ONE = np.float32(1.0)
-# a call that LLVM leaves a call counts references of every array, and takes as long as a group's gates do
-CALLED = {**INLINED, "forceinline": True}
 
 
 @njit(**LOOP)
@@ -181,51 +180,6 @@ def _differentiate(kept, before, grad_y, by, d):
 
 
 @njit(**CALLED)
-def _gather(sums, heard, d):
-    """sums (K, V, LANES) += Σ_t heard[t] d[t] of heard (T, K), d (T, V, LANES); K and V are even."""
-    for v in range(0, sums.shape[1], 2):
-        for k in range(0, sums.shape[0], 4):
-            a, b, c, e = load(sums[k, v]), load(sums[k + 1, v]), load(sums[k + 2, v]), load(sums[k + 3, v])
-            p, q = load(sums[k, v + 1]), load(sums[k + 1, v + 1])
-            r, s = load(sums[k + 2, v + 1]), load(sums[k + 3, v + 1])
-            for t in range(len(d)):
-                x, y, z, w = heard[t, k], heard[t, k + 1], heard[t, k + 2], heard[t, k + 3]
-                u = load(d[t, v])
-                a, b, c, e = scaled(x, u, a), scaled(y, u, b), scaled(z, u, c), scaled(w, u, e)
-                u = load(d[t, v + 1])
-                p, q, r, s = scaled(x, u, p), scaled(y, u, q), scaled(z, u, r), scaled(w, u, s)
-            store(sums[k, v], a)
-            store(sums[k + 1, v], b)
-            store(sums[k + 2, v], c)
-            store(sums[k + 3, v], e)
-            store(sums[k, v + 1], p)
-            store(sums[k + 1, v + 1], q)
-            store(sums[k + 2, v + 1], r)
-            store(sums[k + 3, v + 1], s)
-
-
-@njit(**CALLED)
-def _spread(d, w, out):
-    """out (T, LANES) = d w: d (T, K), w (K, LANES), T a multiple of eight."""
-    for t in range(0, len(d), 8):
-        a = b = c = e = p = q = r = s = NOTHING
-        for k in range(len(w)):
-            u = load(w[k])
-            a, b = scaled(d[t, k], u, a), scaled(d[t + 1, k], u, b)
-            c, e = scaled(d[t + 2, k], u, c), scaled(d[t + 3, k], u, e)
-            p, q = scaled(d[t + 4, k], u, p), scaled(d[t + 5, k], u, q)
-            r, s = scaled(d[t + 6, k], u, r), scaled(d[t + 7, k], u, s)
-        store(out[t], a)
-        store(out[t + 1], b)
-        store(out[t + 2], c)
-        store(out[t + 3], e)
-        store(out[t + 4], p)
-        store(out[t + 5], q)
-        store(out[t + 6], r)
-        store(out[t + 7], s)
-
-
-@njit(**CALLED)
 def _go_back(grad_y, kept, start, by, d, w, first, begin, count):
     """The recurrence over `count` steps from `begin` on, last to first: d (items, CHUNK, U, 4 LANES)."""
     items, groups = len(by), len(w)
@@ -274,10 +228,11 @@ def backward(grad_y, x, w_in, w_back, h, c, y, kept, grad_x, grad_h, grad_c, sum
             for s in range(count):
                 heard[s, :inputs] = x[m, begin + s]
                 heard[s, inputs : inputs + units] = y[m, begin + s - 1] if begin + s else h[m]
-            _gather(sums[m], heard, d[n].reshape(CHUNK, groups * 4, LANES)[:count])
+            add_outer(sums[m], heard, d[n].reshape(CHUNK, groups * 4, LANES)[:count])
             if grad_x.shape[1]:
                 for g in range(len(w_in)):
-                    _spread(d[n].reshape(CHUNK, groups * 4 * LANES), w_in[g], spread)
+                    spread[:] = 0
+                    add_product(spread, 0, d[n].reshape(CHUNK, groups * 4 * LANES), w_in[g], 0, groups * 4 * LANES)
                     at = g * LANES
                     wide = min(LANES, inputs - at)
                     grad_x[m, begin : begin + count, at : at + wide] = spread[:count, :wide]

@@ -143,6 +143,7 @@ def test_gradients_of_the_reference_equal_finite_differences():
     assert torch.autograd.gradcheck(reference.lstm, drawn(2, 4, 2, 3, torch.float64))
 
 
+@pytest.mark.filterwarnings("ignore:.*jit.trace:DeprecationWarning")
 def test_plain_torch_runs_where_it_must(monkeypatch):
     """Traced, transformed, cast, in another dtype, and where it is asked for."""
     arguments = [t.detach() for t in drawn(2, 6, 2, 5)]
