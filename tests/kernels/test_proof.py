@@ -70,6 +70,7 @@ def test_the_trial_disturbs_nothing(kernels):
 
 
 @has_triton
+@pytest.mark.slow
 def test_the_kernels_themselves_pass_where_they_are_interpreted():
     with own_process(interpret) as process:
         assert process.submit(proof.proven, "conv", "cpu").result()

@@ -96,7 +96,7 @@ def modulation(values, row, index, count, width, outputs, WIDTH: tl.constexpr):
 
 @triton.jit
 def tanh(u):
-    """By a series where the exponentials would cancel: within 3e-7 of the value."""
+    """By a series where the exponentials would cancel: within 4e-7 of the value."""
     s = u * u
     near = u - u * s * (1 / 3 - s * (2 / 15 - s * (17 / 315)))
     e = tl.exp(-2.0 * tl.abs(u))
