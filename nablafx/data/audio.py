@@ -99,6 +99,11 @@ def _resample(path: Path, target: Path, sample_rate: int) -> None:
                 sink.write(stream.resample_chunk(block, last=source.tell() == source.frames))
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that an accelerator has left; 0 on a CPU, and on what does not say it."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
 class FileStore:
     """Audio read from its file each time: constant memory, at some milliseconds an item."""
 

@@ -9,9 +9,10 @@ from typing import Any, Literal, TypedDict
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
-from nablafx.data.audio import FileStore, MemoryStore, Track, track
+from nablafx.data.audio import FileStore, MemoryStore, Track, free_memory, track
 from nablafx.data.checks import Scan, check_pairs, is_first_process, progress
 from nablafx.data.dataset import Batch, Clip, Clips, collate, collate_unsliced, slice_batch
 from nablafx.data.errors import DataError, Report
@@ -20,6 +21,7 @@ from nablafx.data.loader import ResumableLoader, ResumableSampler
 from nablafx.data.splits import GUARD_S, Split, evenly, segment_starts, split_by_file, split_by_time
 
 _EXCERPT_ITEMS = 4
+_ROOM = 4  # times the audio that must be free on an accelerator before it is kept there by itself
 _NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "segment_length": (lambda value: value >= 1, "1 sample or more"),
     "context": (lambda value: value >= 0, "0 samples or more"),
@@ -59,7 +61,8 @@ class PairedAudioDataModule(LightningDataModule):
         val_fraction: how much is held out
         data_to_use: fraction of the training segments
         preload: keep the audio in memory
-        cache_on_device: keep the audio on the accelerator, and slice there
+        cache_on_device: keep the audio on the accelerator, and slice there; auto: where a quarter of what is free there
+            holds that of the first stage
         sample_rate: Hz; files at another rate are resampled once, and the copy is kept
         channel: the one to use of files with several: left, right, or its index
         num_workers: processes that read ahead
@@ -82,7 +85,7 @@ class PairedAudioDataModule(LightningDataModule):
         val_fraction: float = 0.1,
         data_to_use: float = 1.0,
         preload: bool = False,
-        cache_on_device: bool = False,
+        cache_on_device: bool | Literal["auto"] = "auto",
         sample_rate: int = 48_000,
         channel: Literal["left", "right"] | int | None = None,
         num_workers: int = 0,
@@ -104,6 +107,7 @@ class PairedAudioDataModule(LightningDataModule):
         self._tracks: dict[Path, Track] = {}
         self._splits: dict[Path, Split] = {}
         self._memory = MemoryStore(torch.device("cpu"))
+        self._cached: dict[torch.device, bool] = {}
 
     def setup(self, stage: str) -> None:
         """Find and check the files of a stage ("fit", "validate", "test", "predict"), once."""
@@ -114,7 +118,10 @@ class PairedAudioDataModule(LightningDataModule):
             pairs = self._prepare(part, partial(self.folders.pairs, part))
             if part == "trainval" and not self._splits:
                 self._splits = self._split()
-        if self.preload or self.cache_on_device:
+        # once for a device: another stage is prepared while one runs
+        if self._device not in self._cached:
+            self._cached[self._device] = self._fits_on_device(pairs, speak=stage == "fit")
+        if self.preload or self._is_cached:
             self._load(pairs)
 
     def train_dataloader(self) -> DataLoader:
@@ -139,7 +146,7 @@ class PairedAudioDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Slice the items where their audio is kept, when that is the accelerator."""
-        return slice_batch(batch, self._memory) if self.cache_on_device else batch
+        return slice_batch(batch, self._memory) if self._is_cached else batch
 
     def audio(self, part: Literal["trainval", "test"]) -> list[HeardFile]:
         """The wet files of a part that a stage has prepared; those of trainval say what trains and what validates."""
@@ -217,11 +224,29 @@ class PairedAudioDataModule(LightningDataModule):
     def _whole(self, pair: Pair) -> Clip:
         return self._clip(pair, 0, self._tracks[pair.dry].frames)._replace(name=pair.name)
 
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    @property
+    def _is_cached(self) -> bool:
+        return self._cached.get(self._device, False)
+
+    def _fits_on_device(self, pairs: list[Pair], speak: bool) -> bool:
+        if self.cache_on_device != "auto":
+            return self.cache_on_device
+        needed, free = 4 * sum(self._tracks[path].frames for path in _paths(pairs)), free_memory(self._device)
+        fits = _ROOM * needed <= free
+        if free and speak:
+            rank_zero_info(
+                f"data.cache_on_device: {needed / 2**20:,.0f} MiB of audio {'are' if fits else 'are not'} kept on "
+                f"{self._device}, where {free / 2**20:,.0f} MiB are free"
+            )
+        return fits
+
     def _load(self, pairs: list[Pair]) -> None:
         """Hold the tracks of the pairs in memory, on the trainer's device if the cache is to be there."""
-        device = torch.device("cpu")
-        if self.cache_on_device and self.trainer:
-            device = self.trainer.strategy.root_device
+        device = self._device if self._is_cached else torch.device("cpu")
         if self._memory.device != device:
             self._memory = MemoryStore(device)
         for path in progress(_paths(pairs), "Loading audio"):
@@ -232,7 +257,7 @@ class PairedAudioDataModule(LightningDataModule):
     ) -> DataLoader:
         gather: Callable = partial(collate, store=self._memory if self.preload else FileStore(), context=context)
         workers = self.num_workers
-        if self.cache_on_device:
+        if self._is_cached:
             gather, workers = partial(collate_unsliced, context=context), 0
         return (ResumableLoader if sampler else DataLoader)(
             Clips(clips),

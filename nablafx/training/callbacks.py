@@ -4,6 +4,7 @@ import csv
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,20 @@ class ProgressBar(TQDMProgressBar):
         super().on_train_end(*args)
         if self._logs:
             self._log_line(*args)
+
+    @contextmanager
+    def naming(self, what: str) -> Iterator[None]:
+        """Show what the run waits for, in the place of the name of its stage."""
+        if self._logs:
+            print(what, flush=True)
+        bar = self._train_progress_bar if self.trainer.training else self._val_progress_bar
+        if bar is None:
+            yield
+            return
+        name = bar.desc
+        bar.set_description_str(what)
+        yield
+        bar.set_description_str(name)
 
     def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
         if self._logs:

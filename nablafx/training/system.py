@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, cast
 
 import torch
@@ -13,6 +14,8 @@ from torchmetrics import MeanMetric
 
 from nablafx.data import Batch
 from nablafx.effects import Effect
+from nablafx.training.callbacks import ProgressBar
+from nablafx.training.compiling import CompiledEffect
 from nablafx.training.handshake import check_data, check_loss
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.metrics import Correlation, default_metrics
@@ -46,6 +49,7 @@ class System(LightningModule):
         tbptt_samples: int | None = None,
         gradient_clip_val: float | None = 10.0,
         gradient_clip_algorithm: Literal["value", "norm"] = "value",
+        compile: bool = False,
         sample_rate: int = 48_000,
     ) -> None:
         """
@@ -59,6 +63,8 @@ class System(LightningModule):
             tbptt_samples: samples per optimizer step in truncated training.
             gradient_clip_val: largest gradient; None: unclipped.
             gradient_clip_algorithm: clip each value, or the norm of all.
+            compile: train through torch.compile, which takes a minute at first and pays where many small operations
+                follow each other, as in gray boxes.
             sample_rate: Hz, of the data; supplied by them.
         """
         super().__init__()
@@ -69,12 +75,11 @@ class System(LightningModule):
         self.lr = lr
         self.weight_decay = weight_decay
         self.lr_multipliers = lr_multipliers
-        self.plateau_factor = plateau_factor
-        self.plateau_patience = plateau_patience
+        self.plateau_factor, self.plateau_patience = plateau_factor, plateau_patience
         self.tbptt_samples = tbptt_samples
-        self.gradient_clip_val = gradient_clip_val
-        self.gradient_clip_algorithm = gradient_clip_algorithm
+        self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.sample_rate = sample_rate
+        self._compiled = CompiledEffect(effect, self._waiting) if compile else None
         metrics = default_metrics()
         self.train_metrics = metrics.clone(prefix="metrics/train/")
         self.val_metrics = metrics.clone(prefix="metrics/val/")
@@ -112,7 +117,7 @@ class System(LightningModule):
         state = self._warm_up(batch)
         totals, values, predictions = [], [], []
         for x_piece, y_piece in _pieces(x, y, self.tbptt_samples):
-            prediction, state = self.effect(x_piece, batch.controls, state)
+            prediction, state = self._run(x_piece, batch.controls, state)
             total, terms = self.loss(prediction, y_piece)
             self._watch.note(total, self.global_step, batch.names)
             self._optimize(total)
@@ -143,7 +148,7 @@ class System(LightningModule):
         self._watch.look(self._last_checkpoint())
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        prediction, _ = self.effect(batch.x, batch.controls)
+        prediction, _ = self._run(batch.x, batch.controls)
         prediction, target = (track[..., batch.context :] for track in (prediction, _target(batch)))
         total, terms = self.loss(prediction, target)
         for name, value in {"total": total, **terms}.items():
@@ -216,6 +221,11 @@ class System(LightningModule):
         self.effect.train(training)
         return torch.cat(outputs, dim=-1)
 
+    def _run(self, x: Tensor, controls: Tensor | None, state: Any = None) -> tuple[Tensor, Any]:
+        """The effect, compiled where that is asked for and there is time to win it back."""
+        run = self._compiled if self._compiled and self.trainer.state.fn == "fit" else self.effect
+        return run(x, controls, state)
+
     def _warm_up(self, batch: Batch) -> Any:
         """The state at the start of the segment; the context is heard, not learned from."""
         if not batch.context:
@@ -252,6 +262,10 @@ class System(LightningModule):
         if correlation < INVERTED and not self._inversion_told:
             self._inversion_told = True
             rank_zero_warn(inversion_message(correlation, deaf_to_polarity(self.loss)))
+
+    def _waiting(self, what: str) -> AbstractContextManager[None]:
+        bar = self.trainer.progress_bar_callback
+        return bar.naming(what) if isinstance(bar, ProgressBar) else nullcontext()
 
     def _last_checkpoint(self) -> str:
         callback: Any = self.trainer.checkpoint_callback

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import sys
 import warnings
 
@@ -14,6 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from nablafx.data import Batch, DataError, DataWarning, PairedAudioDataModule
 from nablafx.data.audio import read
+from nablafx.data.dataset import ClipBatch
 from tests.data.layout import LENGTHS, RATE, SEGMENT, build, items, noise, write, write_set
 
 
@@ -134,6 +136,31 @@ def test_a_trainer_is_given_another_order_each_epoch_and_the_same_each_run(knobb
     first, second = ([name for epoch, names in heard if epoch == which for name in names] for which in (0, 1))
     assert sorted(first) == sorted(second)
     assert first != second
+
+
+@pytest.mark.parametrize("times", [0, 3.99, 4])
+def test_audio_is_kept_on_an_accelerator_that_has_room_for_it(knobbed, tmp_path, monkeypatch, caplog, times):
+    """A CPU stands in for one that has so many times the audio free; then other stages keep to it, whatever is free."""
+    dry, wet = map(str, knobbed)
+    data = PairedAudioDataModule(dry, wet, ["D"], segment_length=SEGMENT, sample_rate=RATE)
+    data.setup("validate")
+    dry_samples = sum({file["name"].split(".")[1]: file["frames"] for file in data.audio("trainval")}.values())
+    needed = 4 * (dry_samples + sum(file["frames"] for file in data.audio("trainval")))
+    data = PairedAudioDataModule(dry, wet, ["D"], segment_length=SEGMENT, sample_rate=RATE)
+    monkeypatch.setattr("nablafx.data.datamodule.free_memory", lambda device: int(times * needed))
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        trainer.fit(Listener(), datamodule=data)
+    told = [message for message in caplog.messages if "cache_on_device" in message]
+    assert len(told) == (times > 0)
+    assert all(("are kept on cpu" if times == 4 else "are not kept on cpu") in message for message in told)
+    monkeypatch.setattr("nablafx.data.datamodule.free_memory", lambda device: 1)
+    data.setup("test")
+    loaders = (data.train_dataloader(), data.test_dataloader())
+    assert {isinstance(next(iter(loader)), ClipBatch) for loader in loaders} == {times == 4}
 
 
 @pytest.mark.parametrize(
