@@ -76,7 +76,7 @@ class Bare:
     def __init__(self, plan: Plan, subject: Subject) -> None:
         self.plan, self.subject = plan, subject
         self.x, self.y, self.controls = audio(plan)
-        self.optimizer = torch.optim.AdamW(subject.parameters, lr=plan.lr)
+        self.optimizer = torch.optim.AdamW(subject.parameters, lr=plan.lr, fused=True)
         # what a step has freed stays with the process: only what was there before the first one is not of steps
         self.resident = _resident("VmRSS") if Path("/proc/self/clear_refs").exists() else None
 
