@@ -6,6 +6,7 @@ train a net: before a family is used for the first time on a device it has to pa
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import cache
 from importlib import import_module
@@ -55,7 +56,9 @@ def _complaint(family: str, device: str) -> str:
         expected = _results(getattr(reference, function), exact, "cpu")
         for ours, theirs in zip(found, expected, strict=True):
             difference = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-9))
-            if not difference <= worst:  # what is no number is worst of all
+            if math.isnan(difference):
+                return f"make what is no number (in {function})"
+            if difference > worst:
                 worst, where = difference, function
     return "" if worst <= _TOLERANCE else f"differ from the reference (in {where} by {worst:.1e} of the largest value)"
 

@@ -30,8 +30,9 @@ class Sizes(NamedTuple):
     bare: bool = False
 
 
-# tiles in part, runs that are a dilation apart, a context that is heard, blocks of values
-CASES = (Sizes(2, 5, 5, 901, 3, 40), Sizes(2, 5, 5, 401, 2, 3, block=160, offset=25, items=2))
+# tiles in part, runs that are a dilation apart, a context that is heard, blocks of values; as wide as is compiled alike
+# for the published nets
+CASES = (Sizes(2, 11, 11, 640, 3, 32), Sizes(2, 11, 11, 201, 2, 3, block=100, offset=25, items=2))
 
 
 def calls(cases: tuple[Sizes, ...] = CASES) -> Iterator[Call]:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-from concurrent.futures import ProcessPoolExecutor
-from importlib.util import find_spec
 from itertools import product
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -18,7 +12,7 @@ from torch import Tensor
 from nablafx.kernels.backends import load
 from nablafx.kernels.filters import reference
 
-has_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
+from ..triton_processes import compiled_for_an_h100, has_triton, interpret, own_process
 
 
 class Case(NamedTuple):
@@ -34,7 +28,7 @@ class Case(NamedTuple):
     dtype: torch.dtype
 
 
-# the interpreter is slow, hence chunks of 8 samples and programs of 4 chunks: see `interpret`
+# the interpreter is slow, hence chunks of 8 samples and programs of 4 chunks: see `interpret_small_pieces`
 INTERPRETED = [
     Case(1, 1, 1, 2, None, 0, True, torch.float64),
     Case(1, 1, 8, 1, 16, 8, True, torch.float32),
@@ -64,16 +58,13 @@ LONG = [
 
 @pytest.fixture(scope="module")
 def interpreter():
-    """A process where Triton interprets: it has to know before it is imported."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=interpret) as pool:
-        yield pool
+    with own_process(interpret_small_pieces) as process:
+        yield process
 
 
-def interpret() -> None:
-    """Prepare that process, with pieces so small that a few samples fill some of them."""
-    assert "triton" not in sys.modules
-    os.environ["TRITON_INTERPRET"] = "1"
-    torch.set_num_threads(1)
+def interpret_small_pieces() -> None:
+    """Pieces so small that a few samples fill some of them."""
+    interpret()
     reference.CHUNK = 8
     from nablafx.kernels.filters import cuda, cuda_envelope
 
@@ -92,25 +83,12 @@ def test_interpreted_kernels_agree_with_the_reference(interpreter, case):
 @has_triton
 @pytest.mark.slow
 def test_kernels_compile_for_a_gpu_that_is_not_there():
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        assert pool.submit(compiled).result() == {"forward", "recompute", "backward", "follow", "follow_back"}
+    with own_process() as process:
+        names = {name for name, _ in process.submit(compiled_for_an_h100, run_all).result()}
+    assert names == {"forward", "recompute", "backward", "follow", "follow_back"}
 
 
-def compiled() -> set[str]:
-    """The kernels that this process compiles for an H100, by running them up to the launch."""
-    from triton.backends.compiler import GPUTarget
-    from triton.runtime import driver
-    from triton.runtime.jit import JITFunction
-
-    names, run = set(), JITFunction.run
-
-    def stop_before_launch(kernel, *args, **kwargs):
-        names.add(kernel.__name__)
-        return run(kernel, *args, **{**kwargs, "warmup": True})
-
-    JITFunction.run = stop_before_launch
-    h100, zero = (lambda: GPUTarget("cuda", 90, 32)), (lambda *_: 0)
-    driver.set_active(SimpleNamespace(get_current_target=h100, get_current_device=zero, get_current_stream=zero))
+def run_all() -> None:
     for block in (128, 100):
         sections, poles, block, offset = sections_and_poles(case := Case(2, 1, 300, 2, block, 0, False, torch.float32))
         x, (zi, start) = audio(case), (torch.zeros(2, 1, 2, 2).double(), torch.zeros(2, 1).double())
@@ -118,7 +96,6 @@ def compiled() -> set[str]:
         load("filters", "triton").sections_backward(x, zi, x, sections, checkpoints, block, offset)
         load("filters", "triton").envelope(x, *poles, start, block, offset)
         load("filters", "triton").envelope_backward(x, start, x, *poles, start, block, offset)
-    return names
 
 
 @has_triton
