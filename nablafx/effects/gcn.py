@@ -11,7 +11,7 @@ from nablafx.conditioning import Modulation
 from nablafx.effects.stack import ConditioningRecipe, ConvBlock, ConvStack, dilations, widths
 from nablafx.kernels import conv
 from nablafx.layers.activation import OutputActivation
-from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.layers.causal_conv import CausalConv1d, Mixing
 from nablafx.layers.held import Held, governing
 
 
@@ -105,10 +105,10 @@ class GCNBlock(ConvBlock):
         return h.after(mixed, skip)
 
     def run_whole(self, x: Tensor, context: Tensor, held: Held | None, h: Features) -> tuple[Features, Tensor]:
-        (mixed, skip), context = self.conv.gated_block(x, context, held, self.residual, *self._mixing)
+        (mixed, skip), context = self.conv.gated_block(x, context, held, self.residual, self._mixing)
         return h.after(mixed, skip), context
 
     @property
-    def _mixing(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _mixing(self) -> Mixing:
         assert self.mix.bias is not None
         return self.mix.weight.squeeze(-1), self.mix.bias, self.skip.weight.view(-1)

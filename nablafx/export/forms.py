@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from nablafx.dsp import ssm
 from nablafx.export.nam import NamLinear
 from nablafx.export.operators import block_for, block_peaks, diagonal_scan, lstm
+from nablafx.kernels import conv
 from nablafx.layers.block_lstm import BlockLSTM
-from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.layers.causal_conv import CausalConv1d, Mixing
 from nablafx.layers.diagonal_ssm import DiagonalSSM
-from nablafx.layers.held import Held
+from nablafx.layers.held import Held, governing
 from nablafx.layers.recurrent import Recurrent
 from nablafx.layers.running_norm import RunningNorm
 from nablafx.processors import StaticFIRFilter
@@ -56,6 +57,18 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.cat([context, x - self.level], dim=-1)
         return F.conv1d(x, self.weight, self.bias, **self.shape), x[..., x.shape[-1] - self.context_length :]
+
+    def tanh_block(
+        self, x: Tensor, context: Tensor, held: Held | None, residual: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        z, context = self(x, context)
+        return conv.finish_tanh(z, *governing(held), x, residual), context
+
+    def gated_block(
+        self, x: Tensor, context: Tensor, held: Held | None, with_residual: bool, mixing: Mixing
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        z, context = self(x, context)
+        return conv.finish_gate(z, *governing(held), x if with_residual else None, *mixing), context
 
     def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self._heard, x = x, x - self.level

@@ -18,11 +18,14 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic as _intrinsic
+from numba.extending import models, overload, register_model
 
 from nablafx.kernels.vectors import INLINED
 
 LANES = 16
+# numba states no types
+intrinsic: Any = _intrinsic
 _INDEX = ir.IntType(32)
 _LLVM = ir.VectorType(ir.FloatType(), LANES)
 

@@ -10,6 +10,10 @@ from nablafx.kernels import conv
 from nablafx.layers.held import Held, governing
 
 
+# weight (C, C), bias (C), and weight (C) of the skip
+Mixing = tuple[Tensor, Tensor, Tensor]
+
+
 class CausalConv1d(nn.Conv1d):
     """y[n] = b + Σ_k W_k x[n - d (K - 1 - k)], the samples before x[0] coming from `context`.
 
@@ -40,18 +44,15 @@ class CausalConv1d(nn.Conv1d):
         self, x: Tensor, context: Tensor, held: Held | None, residual: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """tanh(γ y + β) + residual (out, 1) times x, and the context; of one group."""
-        arguments = (x, context, *self._affine, self.dilation[0], *governing(held), residual)
-        return conv.tanh_block(*arguments), self._following(x, context)
+        y = conv.tanh_block(x, context, *self._affine, self.dilation[0], *governing(held), residual)
+        return y, self._following(x, context)
 
     def gated_block(
-        self, x: Tensor, context: Tensor, held: Held | None, with_residual: bool, *mixing: Tensor
+        self, x: Tensor, context: Tensor, held: Held | None, with_residual: bool, mixing: Mixing
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """The gate's output and skip, see :mod:`nablafx.kernels.conv.reference`, and the context; of one group.
-
-        mixing: weight, bias, and weight of the skip.
-        """
-        arguments = (x, context, *self._affine, self.dilation[0], *governing(held), with_residual, *mixing)
-        return conv.gated_block(*arguments), self._following(x, context)
+        """h and s of :func:`nablafx.kernels.conv.reference.finish_gate`, and the context; of one group."""
+        given = (*self._affine, self.dilation[0], *governing(held))
+        return conv.gated_block(x, context, *given, with_residual, *mixing), self._following(x, context)
 
     def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Answer to a constant input x (B, C, 1) held for ever: y (B, out, 1) and the context it leaves."""

@@ -24,7 +24,8 @@ def features(x: Tensor, context: Tensor | None = None) -> Features:
         return bare(array(x), channels, length)
     span = 1 + sum((size - 1) * step for size, step in zip(context.shape, context.stride(), strict=True))
     before = context.detach().as_strided((span,), (1,)).numpy()
-    return Features(array(x), channels, length, before, context.stride(), context.shape[-1])
+    by_item, by_channel, by_sample = context.stride()
+    return Features(array(x), channels, length, before, (by_item, by_channel, by_sample), context.shape[-1])
 
 
 def bare(x: np.ndarray, channels: int, length: int) -> Features:
@@ -102,9 +103,9 @@ def matrix(sums: np.ndarray, rows: int, columns: int) -> Tensor:
 
 
 def by_values(sums: Sums, given: Values, rows: int, length: int) -> Tensor:
-    """The gradient of γ and β, (items, 2 rows, count); a job has sums of the blocks that its stretch touches."""
+    """The gradient of γ and β, (items, 2 rows, sets); a job has sums of the blocks that its stretch touches."""
     jobs = -(-length // STRETCH)
-    grad = np.zeros((given.items, 2 * rows, given.count), np.float32)
+    grad = np.zeros((given.items, 2 * rows, given.sets), np.float32)
     for job, found in enumerate(sums.values):
         first = (job % jobs * STRETCH + given.offset) // given.block
         into = grad[min(job // jobs, given.items - 1), :, first:]

@@ -17,11 +17,11 @@ from nablafx.kernels.vectors import INLINED
 
 
 class Values(NamedTuple):
-    """γ and β (items, 2 rows, count), flat; items 0: there are none."""
+    """γ and β (items, 2 rows, sets), flat; items 0: there are none."""
 
     values: np.ndarray
     items: int
-    count: int
+    sets: int
     block: int
     offset: int
 
@@ -86,12 +86,12 @@ def write_beside(rows, channels, beside, item, t, live, length, audio):
 def modulate(values, rows, item, t, live, z, out):
     """out = γ z + β."""
     for o in range(rows):
-        scales = ((item if values.items > 1 else 0) * 2 * rows + o) * values.count
+        scales = ((item if values.items > 1 else 0) * 2 * rows + o) * values.sets
         s = 0
         while s < live:
             n = (t + s + values.offset) // values.block
             until = min((n + 1) * values.block - values.offset - t, live)
-            gain, shift = values.values[scales + n], values.values[scales + rows * values.count + n]
+            gain, shift = values.values[scales + n], values.values[scales + rows * values.sets + n]
             scale(z, o * TILE + s, gain, shift, out, until - s)
             s = until
 
@@ -101,7 +101,7 @@ def modulate_back(values, rows, item, t, start, live, z, slopes, sums):
     """slopes of γ z + β become those of z; sums (2 rows, M) get those of γ and β, M blocks from sample `start` on."""
     kept, skipped = len(sums) // (2 * rows), (start + values.offset) // values.block
     for o in range(rows):
-        scales = ((item if values.items > 1 else 0) * 2 * rows + o) * values.count
+        scales = ((item if values.items > 1 else 0) * 2 * rows + o) * values.sets
         s = 0
         while s < live:
             n = (t + s + values.offset) // values.block
