@@ -15,8 +15,11 @@ def runs_compiled(*tensors: Tensor) -> bool:
 
 def is_plain(device: str, *tensors: Tensor) -> bool:
     """Whether these are float32 on such a device, and nobody traces, transforms or casts what is called."""
-    return (
-        all(t.dtype == torch.float32 and t.device.type == device for t in tensors)
-        and not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled(device))
-        and torch._C._functorch.peek_interpreter_stack() is None
-    )
+    single = all(t.dtype == torch.float32 and t.device.type == device for t in tensors)
+    return single and not (is_followed() or torch.is_autocast_enabled(device))
+
+
+def is_followed() -> bool:
+    """Whether torch.compile, a tracer or torch.func follows what is called."""
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or transformed

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from nablafx.kernels import conv
 from nablafx.layers.held import Held, governing
 
-
 # weight (C, C), bias (C), and weight (C) of the skip
 Mixing = tuple[Tensor, Tensor, Tensor]
 

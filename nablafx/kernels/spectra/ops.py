@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nablafx.kernels.backends import backend_of, load
+from nablafx.kernels.eager import is_followed
 from nablafx.kernels.spectra import reference
 
 _SHORTEST_FFT = 16  # of the compiled one on a CPU
@@ -30,7 +31,7 @@ def distance(
 def _fits(
     prediction: Tensor, target: Tensor, windows: Sequence[Tensor], fft_sizes: Sequence[int], hop_sizes: Sequence[int]
 ) -> bool:
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+    if is_followed():
         return False
     tensors = (prediction, target, *windows)
     alike = all(t.dtype == torch.float32 and t.device == prediction.device for t in tensors)
