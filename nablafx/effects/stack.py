@@ -173,7 +173,7 @@ class ConvBlock(Block):
         return h
 
     def finish(self, z: Tensor, held: Held | None, x: Tensor, h: Any) -> Any:
-        """From the convolution z, what modulates it, features x for the residual and the block's input h to its output."""
+        """From the convolution z, what modulates it, features x for the residual and the input h to what flows on."""
         raise NotImplementedError
 
     def run_whole(self, x: Tensor, context: Tensor, held: Held | None, h: Any) -> tuple[Any, Tensor]:

@@ -99,6 +99,16 @@ def spread(typing, number):
 
 
 @intrinsic
+def spread_from(typing, array, index):
+    """Sixteen times array[index]."""
+
+    def generate(context, builder, signature, arguments):
+        return _spread(builder, builder.load(_element(context, builder, signature.args[0], *arguments)))
+
+    return _register(array, types.intp), generate
+
+
+@intrinsic
 def weighted(typing, u, v, w):
     """u v + w, as one operation where the processor has it."""
 

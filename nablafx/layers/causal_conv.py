@@ -34,33 +34,29 @@ class CausalConv1d(nn.Conv1d):
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """x (B, C, T), context (B, C, context_length) -> y (B, out, T) and the context of what follows."""
         if self.groups > 1:
-            y = F.conv1d(torch.cat([context, x], dim=-1), *self._affine, dilation=self.dilation, groups=self.groups)
+            y = F.conv1d(torch.cat([context, x], dim=-1), self.weight, self.bias, 1, 0, self.dilation, self.groups)
         else:
-            y = conv.convolve(x, context, *self._affine, self.dilation[0])
+            y = conv.convolve(x, context, self.weight, self.bias, self.dilation[0])
         return y, self._following(x, context)
 
     def tanh_block(
         self, x: Tensor, context: Tensor, held: Held | None, residual: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """tanh(γ y + β) + residual (out, 1) times x, and the context; of one group."""
-        y = conv.tanh_block(x, context, *self._affine, self.dilation[0], *governing(held), residual)
-        return y, self._following(x, context)
+        given = (self.weight, self.bias, self.dilation[0], *governing(held))
+        return conv.tanh_block(x, context, *given, residual), self._following(x, context)
 
     def gated_block(
         self, x: Tensor, context: Tensor, held: Held | None, with_residual: bool, mixing: Mixing
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """h and s of :func:`nablafx.kernels.conv.reference.finish_gate`, and the context; of one group."""
-        given = (*self._affine, self.dilation[0], *governing(held))
+        given = (self.weight, self.bias, self.dilation[0], *governing(held))
         return conv.gated_block(x, context, *given, with_residual, *mixing), self._following(x, context)
 
     def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Answer to a constant input x (B, C, 1) held for ever: y (B, out, 1) and the context it leaves."""
         y = F.conv1d(x, self.weight.sum(-1, keepdim=True), self.bias, groups=self.groups)
         return y, x.expand(-1, -1, self.context_length)
-
-    @property
-    def _affine(self) -> tuple[Tensor, Tensor | None]:
-        return self.weight, self.bias
 
     def _following(self, x: Tensor, context: Tensor) -> Tensor:
         """The last samples of both."""

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from nablafx.conditioning import Conditioning, FiLM, Modulation, TFiLM, TinyTFiLM, TVFiLM, Unconditioned
 from tests.layers.oracle import Lstm, array, lstm_weights, relu
@@ -51,7 +52,8 @@ def found(conditioning: Conditioning, modulation: Modulation, given: Signals) ->
     cond, state = conditioning.rest(given.audio_before, given.controls)
     _, modulation_state = modulation.rest(given.x_before, cond)
     cond, _ = conditioning.encode(given.audio, given.controls, state)
-    return array(modulation(given.x, cond, modulation_state)[0])
+    held, _ = modulation(given.x, cond, modulation_state)
+    return array(given.x if held is None else held.modulate(given.x))
 
 
 def blockwise(
@@ -181,6 +183,19 @@ def test_film_moves_its_statistics_when_it_absorbs():
     torch.testing.assert_close(layer.norm.var, given.x.var((0, 2), correction=0))
 
 
+def test_who_need_not_hear_the_features_says_the_same_without_them():
+    for kind in (Unconditioned, FiLM, TFiLM, TinyTFiLM, TVFiLM):
+        net, layer = make(kind(CONTROLS))
+        given = Signals(net.num_controls)
+        cond, _ = net.rest(given.audio_before, given.controls)
+        _, state = layer.rest(given.x_before, cond)
+        assert layer.train().listens == (kind not in (Unconditioned, TVFiLM))
+        assert layer.eval().listens == (kind in (TFiLM, TinyTFiLM))
+        if not layer.listens:
+            heard, unheard = layer(given.x, cond, state), layer(None, cond, state)
+            torch.testing.assert_close(pytree.tree_leaves(heard), pytree.tree_leaves(unheard), rtol=0, atol=0)
+
+
 def test_unconditioned_passes_features_as_they_are():
     net, layer = make(Unconditioned(CONTROLS))
     given = Signals(0)
@@ -240,4 +255,5 @@ def test_float32_is_kept():
         cond, state = net.rest(single[0], knobs)
         _, modulation = layer.rest(single[2], cond)
         cond, _ = net.encode(single[1], knobs, state)
-        assert layer(single[3], cond, modulation)[0].dtype == torch.float32
+        held, _ = layer(single[3], cond, modulation)
+        assert held.values.dtype == held.modulate(single[3]).dtype == torch.float32

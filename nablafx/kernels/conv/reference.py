@@ -28,13 +28,17 @@ FOREVER = 2**30  # samples
 
 def convolve(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
     """y[n] = bias + Σ_k W_k x[n - dilation (K - 1 - k)]: (B, O, T)."""
-    return F.conv1d(torch.cat([context, x], dim=-1), weight, bias, dilation=dilation)
+    heard = torch.cat([context, x], dim=-1) if context.shape[-1] else x
+    return F.conv1d(heard, weight, bias, dilation=dilation)
 
 
 def convolve_backward(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -> tuple[Tensor, ...]:
     """Gradients of x, context, weight and of a bias."""
-    bias = weight.new_zeros(weight.shape[0])
-    return _gradients(lambda *given: convolve(*given, dilation), (x, context, weight, bias), grad)
+
+    def run(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return convolve(x, context, weight, bias, dilation)
+
+    return _gradients(run, (x, context, weight, weight.new_zeros(weight.shape[0])), grad)
 
 
 def finish_tanh(
@@ -203,11 +207,12 @@ def repeated(x: Tensor, like: Tensor) -> Tensor:
 def _gradients(function: Callable[..., Any], given: tuple[Tensor | None, ...], *grads: Tensor) -> tuple:
     """Of what is given, by autograd: in a thread of its own, as torch records nothing within an operator."""
 
-    def run() -> tuple[Tensor, ...]:
-        inputs = [None if t is None else t.detach().requires_grad_() for t in given]
+    def run() -> tuple:
+        inputs: list[Any] = [None if t is None else t.detach().requires_grad_() for t in given]
         with torch.enable_grad():
             outputs = function(*inputs)
-        found = iter(torch.autograd.grad(outputs, [t for t in inputs if t is not None], grads, allow_unused=True))
+        asked = [t for t in inputs if t is not None]
+        found = iter(torch.autograd.grad(outputs, asked, grads, materialize_grads=True))
         return tuple(None if t is None else next(found) for t in inputs)
 
     with ThreadPoolExecutor(1) as thread:

@@ -2,7 +2,7 @@
 
 A convolution is a product of its weights with columns: column k I + i is channel i of the features as tap k hears it, a
 stretch of memory that begins at some address. That lies in the features, in what came before them, or, where a tile
-goes past an end of either, in a copy. The products of a tile stay in registers, eight rows times 48 samples of them.
+goes past an end of either, in a copy. The products of a tile stay in registers, eight rows times 32 samples of them.
 
 What a tile makes lies in scratch, rows of TILE samples, of which whole registers are worked on: past the end of the
 features their samples are zero.
@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from nablafx.kernels.conv.rows import move
-from nablafx.kernels.registers import LANES, address, load, load_at, spread, store, total, weighted
+from nablafx.kernels.registers import LANES, address, load, load_at, spread_from, store, total, weighted
 from nablafx.kernels.vectors import INLINED
 
 TILE = 384  # samples: rows of it for sixteen channels stay in the first cache
@@ -104,28 +104,26 @@ def product(columns, count, skipped, weights, out, width):
     stride = len(weights.weight) // groups
     t = 0
     while t < width:
-        wide = width - t >= 3 * LANES
+        wide = width - t >= 2 * LANES
         for g in range(groups):
             n, row = g * stride + skipped * ROWS, g * ROWS * TILE + t
             if wide:
-                _three(columns, count, weights.weight, n, weights.bias, g * ROWS, out, row, t * _BYTES)
+                _two(columns, count, weights.weight, n, weights.bias, g * ROWS, out, row, t * _BYTES)
             else:
                 _one(columns, count, weights.weight, n, weights.bias, g * ROWS, out, row, t * _BYTES)
-        t += 3 * LANES if wide else LANES
+        t += 2 * LANES if wide else LANES
 
 
 @njit(**INLINED)
-def _three(columns, count, weight, n, bias, first, out, row, ahead):
-    """Eight rows of a product by three registers of samples."""
-    a = b = c = _spread(bias, first)
+def _two(columns, count, weight, n, bias, first, out, row, ahead):
+    """Eight rows of a product by two registers of samples: with three, the compiler finds too few for them."""
+    a = b = _spread(bias, first)
     for j in range(count):
-        place = columns[j] + ahead
-        u, v, w = load_at(place), load_at(place + LANES * _BYTES), load_at(place + 2 * LANES * _BYTES)
-        a, b, c = _scaled(weight, n, u, a), _scaled(weight, n, v, b), _scaled(weight, n, w, c)
+        u, v = load_at(columns[j] + ahead), load_at(columns[j] + ahead + LANES * _BYTES)
+        a, b = _scaled(weight, n, u, a), _scaled(weight, n, v, b)
         n += ROWS
     _store(out, row, TILE, a)
     _store(out, row + LANES, TILE, b)
-    _store(out, row + 2 * LANES, TILE, c)
 
 
 @njit(**INLINED)
@@ -165,18 +163,18 @@ def add_lanes(sums, totals):
 
 @njit(**INLINED)
 def _spread(a, n):
-    low = spread(a[n]), spread(a[n + 1]), spread(a[n + 2]), spread(a[n + 3])
-    top = spread(a[n + 4]), spread(a[n + 5]), spread(a[n + 6]), spread(a[n + 7])
+    low = spread_from(a, n), spread_from(a, n + 1), spread_from(a, n + 2), spread_from(a, n + 3)
+    top = spread_from(a, n + 4), spread_from(a, n + 5), spread_from(a, n + 6), spread_from(a, n + 7)
     return low + top
 
 
 @njit(**INLINED)
 def _scaled(a, n, v, w):
     """a[n + r] v + w[r] for eight rows r."""
-    low = weighted(spread(a[n]), v, w[0]), weighted(spread(a[n + 1]), v, w[1])
-    mid = weighted(spread(a[n + 2]), v, w[2]), weighted(spread(a[n + 3]), v, w[3])
-    top = weighted(spread(a[n + 4]), v, w[4]), weighted(spread(a[n + 5]), v, w[5])
-    return low + mid + top + (weighted(spread(a[n + 6]), v, w[6]), weighted(spread(a[n + 7]), v, w[7]))
+    low = weighted(spread_from(a, n), v, w[0]), weighted(spread_from(a, n + 1), v, w[1])
+    mid = weighted(spread_from(a, n + 2), v, w[2]), weighted(spread_from(a, n + 3), v, w[3])
+    top = weighted(spread_from(a, n + 4), v, w[4]), weighted(spread_from(a, n + 5), v, w[5])
+    return low + mid + top + (weighted(spread_from(a, n + 6), v, w[6]), weighted(spread_from(a, n + 7), v, w[7]))
 
 
 @njit(**INLINED)
