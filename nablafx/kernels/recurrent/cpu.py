@@ -10,19 +10,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nablafx.kernels.products import groups_of
-from nablafx.kernels.recurrent.loops import LANES, backward, forward, pack, pack_back, pack_input
+from nablafx.kernels.recurrent.loops import LANES, backward, forward, pack, pack_back, pack_heard, pack_input
 from nablafx.kernels.threads import share
 
 
 def kept_shape(batch: int, steps: int, units: int) -> tuple[int, int, int, int]:
-    """Of what is kept: the gates and c, in groups of LANES units."""
-    return batch, steps, groups_of(units), 5 * LANES
+    """Of what is kept: c, in groups of LANES units."""
+    return batch, steps, groups_of(units), LANES
 
 
 def lstm(
     x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, learns: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y, h, c, and what was kept: of every step where it `learns`, and else of the last one."""
+    """y, h, c, and the c of every step where it `learns`, and else of the last one."""
     batch, length, _ = x.shape
     units = h.shape[1]
     y, kept = torch.empty(batch, length, units), torch.empty(kept_shape(batch, length if learns else 1, units))
@@ -42,6 +42,7 @@ def lstm_backward(
     c: Tensor,
     w_ih: Tensor,
     w_hh: Tensor,
+    bias: Tensor,
     y: Tensor,
     kept: Tensor,
     by_x: bool,
@@ -51,18 +52,21 @@ def lstm_backward(
     units, groups = h.shape[1], groups_of(h.shape[1])
     grad_x = torch.empty(batch, length if by_x else 0, inputs)
     before = [g.detach().clone(memory_format=torch.contiguous_format) for g in (grad_h, grad_c)]
-    sums = torch.zeros(batch, -(-(inputs + units + 1) // 4) * 4, groups * 4, LANES)
+    heard = -(-(inputs + units + 1) // 4) * 4
+    sums, weights = torch.zeros(batch, heard, groups * 4, LANES), torch.zeros(groups * 4, heard, LANES)
+    for at, w in ((0, w_ih), (inputs, w_hh), (inputs + units, bias.unsqueeze(-1))):
+        pack_heard(_array(w), weights.numpy(), at)
     back = torch.zeros(groups, groups * LANES, 4, LANES)
     pack_back(_array(w_hh), back.numpy())
     into = torch.zeros(groups_of(inputs), groups * 4 * LANES, LANES)
     pack_input(_array(w_ih), into.numpy())
     # whole groups of units
     grad_y = F.pad(grad_y, (0, groups * LANES - units))
-    arrays = [_array(t) for t in (grad_y, x, into, back, h, c, y, kept, grad_x, *before, sums)]
+    arrays = [_array(t) for t in (grad_y, x, weights, into, back, h, c, y, kept, grad_x, *before, sums)]
     share(batch, partial(backward, *arrays))
     by_row = sums.sum(0).view(-1, groups, 4, LANES).permute(2, 1, 3, 0).reshape(4, groups * LANES, -1)
-    weights = by_row[:, :units, : inputs + units + 1].reshape(4 * units, -1)
-    by_in, by_rec, by_bias = (w.clone() for w in weights.split([inputs, units, 1], dim=1))
+    by_all = by_row[:, :units, : inputs + units + 1].reshape(4 * units, -1)
+    by_in, by_rec, by_bias = (w.clone() for w in by_all.split([inputs, units, 1], dim=1))
     return grad_x, *before, by_in, by_rec, by_bias.flatten()
 
 

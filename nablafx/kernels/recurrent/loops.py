@@ -4,8 +4,9 @@ Units lie in groups of LANES, the last of which is filled up with zeros, and wha
 another: (groups, 4, LANES). Four sums, one for each gate, stay in registers while the inputs pass by, and two items
 share the weights that are loaded.
 
-Back in time, the gradients by the gates of a chunk stay in the cache until the weights' gradients, sums over time of
-products with what was heard, have taken them up.
+Of every step c is kept, and h is the output. On the way back they give a chunk of gates as a product with the weights,
+which is quicker than to write the gates to memory and read them again. The gates' gradients take their place, and stay
+in the cache until the weights' gradients, sums over time of products with what was heard, have taken them up.
 """
 
 from __future__ import annotations
@@ -28,6 +29,16 @@ def pack(w, packed):
         for q in range(4):
             for u in range(units):
                 packed[u // LANES, k, q, u % LANES] = w[q * units + u, k]
+
+
+@njit(**LOOP)
+def pack_heard(w, packed, at):
+    """The same as inputs `at` to `at` + K of packed (U 4, K, LANES)."""
+    units = len(w) // 4
+    for q in range(4):
+        for u in range(units):
+            for k in range(w.shape[1]):
+                packed[u // LANES * 4 + q, at + k, u % LANES] = w[q * units + u, k]
 
 
 @njit(**LOOP)
@@ -77,23 +88,17 @@ def _pass_two(a, b, x, y, w):
 
 
 @njit(**CALLED)
-def _keep(rows, a):
-    """Four sums into an array (5 LANES,)."""
-    store(rows, a[0])
-    store(rows[LANES:], a[1])
-    store(rows[2 * LANES :], a[2])
-    store(rows[3 * LANES :], a[3])
-
-
-@njit(**CALLED)
-def _finish(kept, cell, hidden):
-    """Sums become gates, c <- f c + i g and h = o tanh(c); kept (5 LANES,) is left with i, f, g, o and c."""
+def _finish(a, sums, cell, hidden, kept):
+    """Four sums a become gates, c <- f c + i g and h = o tanh(c): all (LANES,), but for the scratch `sums`."""
+    store(sums, a[0])
+    store(sums[LANES:], a[1])
+    store(sums[2 * LANES :], a[2])
+    store(sums[3 * LANES :], a[3])
     for u in range(LANES):
-        i, f = sigmoid(kept[u]), sigmoid(kept[LANES + u])
-        g, o = tanh(kept[2 * LANES + u]), sigmoid(kept[3 * LANES + u])
+        i, f = sigmoid(sums[u]), sigmoid(sums[LANES + u])
+        g, o = tanh(sums[2 * LANES + u]), sigmoid(sums[3 * LANES + u])
         c = f * cell[u] + i * g
-        kept[u], kept[LANES + u], kept[2 * LANES + u], kept[3 * LANES + u], kept[4 * LANES + u] = i, f, g, o, c
-        cell[u] = c
+        cell[u] = kept[u] = c
         hidden[u] = o * tanh(c)
 
 
@@ -101,15 +106,15 @@ def _finish(kept, cell, hidden):
 def forward(x, w_in, w_rec, bias, h, c, y, kept, first, last):
     """Items first to last; h and c (B, H) are overwritten.
 
-    x (B, T, I); w_in (U, I, 4, LANES), w_rec (U, H, 4, LANES), bias (U, 1, 4, LANES); y (B, T, H); kept (B, T, U, 5
-    LANES) gets the gates and c of every step, or, with 1 for T, of the last one.
+    x (B, T, I); w_in (U, I, 4, LANES), w_rec (U, H, 4, LANES), bias (U, 1, 4, LANES); y (B, T, H); kept (B, T, U,
+    LANES) gets c of every step, or, with 1 for T, of the last one.
     """
     length, units = x.shape[1], h.shape[1]
     groups, items = len(w_rec), last - first
     flat = np.zeros((3, items, groups * LANES), np.float32)
     flat[0, :, :units] = h[first:last]
     flat[2, :, :units] = c[first:last]
-    states = flat.reshape(3, items, groups, LANES)
+    states, sums = flat.reshape(3, items, groups, LANES), np.empty((2, 4 * LANES), np.float32)
     cell = states[2]
     for t in range(length):
         row = min(t, kept.shape[1] - 1)
@@ -124,12 +129,10 @@ def forward(x, w_in, w_rec, bias, h, c, y, kept, first, last):
                 if two:
                     a, b = _pass_two(a, a, x[m, t], x[m + 1, t], w_in[g])
                     a, b = _pass_two(a, b, before[n], before[n + 1], w_rec[g])
-                    _keep(kept[m + 1, row, g], b)
-                    _keep(kept[m, row, g], a)
-                    _finish(kept[m + 1, row, g], cell[n + 1, g], after[n + 1, g])
+                    _finish(b, sums[1], cell[n + 1, g], after[n + 1, g], kept[m + 1, row, g])
                 else:
-                    _keep(kept[m, row, g], _pass(_pass(a, x[m, t], w_in[g]), before[n], w_rec[g]))
-                _finish(kept[m, row, g], cell[n, g], after[n, g])
+                    a = _pass(_pass(a, x[m, t], w_in[g]), before[n], w_rec[g])
+                _finish(a, sums[0], cell[n, g], after[n, g], kept[m, row, g])
             n += 2 if two else 1
         y[first:last, t] = flat[1 - t % 2, :, :units]
     h[first:last] = flat[length % 2, :, :units]
@@ -166,17 +169,35 @@ def _return_two(c, d, w):
 
 
 @njit(**CALLED)
-def _differentiate(kept, before, grad_y, by, d):
-    """d (4 LANES,): gradients by the sums of the gates. by (2 LANES,), those by h and c; c becomes `before`."""
+def _differentiate(c, before, grad_y, by, d):
+    """d (4 LANES,), the sums of the gates, become gradients by them; by (2 LANES,) has those by h and c."""
     for u in range(LANES):
-        i, f, g, o = kept[u], kept[LANES + u], kept[2 * LANES + u], kept[3 * LANES + u]
-        bent, by_h = tanh(kept[4 * LANES + u]), by[u] + grad_y[u]
+        i, f = sigmoid(d[u]), sigmoid(d[LANES + u])
+        g, o = tanh(d[2 * LANES + u]), sigmoid(d[3 * LANES + u])
+        bent, by_h = tanh(c[u]), by[u] + grad_y[u]
         by_c = by[LANES + u] + by_h * o * (ONE - bent * bent)
         d[u] = by_c * g * i * (ONE - i)
         d[LANES + u] = by_c * before[u] * f * (ONE - f)
         d[2 * LANES + u] = by_c * i * (ONE - g * g)
         d[3 * LANES + u] = by_h * bent * o * (ONE - o)
         by[LANES + u] = by_c * f
+
+
+@njit(**CALLED)
+def _hear(x, h, y, begin, count, w, heard, sums):
+    """heard (CHUNK, K): x and the h before of each step, and a 1; sums (CHUNK, U 4 LANES) of the gates there."""
+    inputs, units = x.shape[1], len(h)
+    for s in range(count):
+        t = begin + s
+        for k in range(inputs):
+            heard[s, k] = x[t, k]
+        before = y[t - 1] if t else h
+        for k in range(units):
+            heard[s, inputs + k] = before[k]
+        heard[s, inputs + units] = 1
+    sums[:] = 0
+    for v in range(len(w)):
+        add_product(sums, v * LANES, heard, w[v], 0, w.shape[1])
 
 
 @njit(**CALLED)
@@ -188,7 +209,7 @@ def _go_back(grad_y, kept, start, by, d, w, first, begin, count):
         for n in range(items):
             m = first + n
             for g in range(groups):
-                before = kept[m, t - 1, g, 4 * LANES :] if t else start[n, g]
+                before = kept[m, t - 1, g] if t else start[n, g]
                 _differentiate(kept[m, t, g], before, grad_y[m, t, g * LANES :], by[n, g], d[n, s, g])
         for n in range(0, items - 1, 2):
             for g in range(groups):
@@ -201,41 +222,39 @@ def _go_back(grad_y, kept, start, by, d, w, first, begin, count):
 
 
 @njit(**LOOP)
-def backward(grad_y, x, w_in, w_back, h, c, y, kept, grad_x, grad_h, grad_c, sums, first, last):
+def backward(grad_y, x, w_heard, w_in, w_back, h, c, y, kept, grad_x, grad_h, grad_c, sums, first, last):
     """Items first to last; grad_h and grad_c (B, H), of the last state, become those of the first one.
 
-    grad_y (B, T, U LANES); w_in and w_back as `pack_input` and `pack_back` have them; grad_x (B, T, I), or (B, 0, I)
-    where nobody wants it; sums (B, K, U 4, LANES) gets the gradients of the weights of x, of h and of the bias, for
-    K = I + H + 1 and what is missing to a multiple of four.
+    grad_y (B, T, U LANES); w_heard, w_in and w_back as packed above; grad_x (B, T, I), or (B, 0, I) where nobody wants
+    it; sums (B, K, U 4, LANES) gets the gradients of the weights of x, of h and of the bias, for K = I + H + 1 and
+    what is missing to a multiple of four.
     """
     length, inputs, units, groups = x.shape[1], x.shape[2], h.shape[1], len(w_back)
-    items = last - first
+    items, width = last - first, groups * 4 * LANES
     by = np.zeros((items, groups, 2 * LANES), np.float32)
     start = np.zeros((items, groups, LANES), np.float32)
     for u in range(units):
         g, k = u // LANES, u % LANES
         by[:, g, k], by[:, g, LANES + k] = grad_h[first:last, u], grad_c[first:last, u]
         start[:, g, k] = c[first:last, u]
-    d = np.zeros((items, CHUNK, groups, 4 * LANES), np.float32)
-    heard = np.zeros((CHUNK, sums.shape[1]), np.float32)
-    heard[:, inputs + units] = 1
+    d = np.empty((items, CHUNK, groups, 4 * LANES), np.float32)
+    heard = np.zeros((items, CHUNK, sums.shape[1]), np.float32)
     spread = np.empty((CHUNK, LANES), np.float32)
     for begin in range((length - 1) // CHUNK * CHUNK, -1, -CHUNK):
         count = min(CHUNK, length - begin)
+        for n in range(items):
+            m = first + n
+            _hear(x[m], h[m], y[m], begin, count, w_heard, heard[n], d[n].reshape(CHUNK, width))
         _go_back(grad_y, kept, start, by, d, w_back, first, begin, count)
         for n in range(items):
             m = first + n
-            for s in range(count):
-                heard[s, :inputs] = x[m, begin + s]
-                heard[s, inputs : inputs + units] = y[m, begin + s - 1] if begin + s else h[m]
-            add_outer(sums[m], heard, d[n].reshape(CHUNK, groups * 4, LANES)[:count])
-            if grad_x.shape[1]:
-                for g in range(len(w_in)):
-                    spread[:] = 0
-                    add_product(spread, 0, d[n].reshape(CHUNK, groups * 4 * LANES), w_in[g], 0, groups * 4 * LANES)
-                    at = g * LANES
-                    wide = min(LANES, inputs - at)
-                    grad_x[m, begin : begin + count, at : at + wide] = spread[:count, :wide]
+            add_outer(sums[m], heard[n], d[n].reshape(CHUNK, groups * 4, LANES)[:count])
+            for g in range(len(w_in) if grad_x.shape[1] else 0):
+                spread[:] = 0
+                add_product(spread, 0, d[n].reshape(CHUNK, width), w_in[g], 0, width)
+                at = g * LANES
+                wide = min(LANES, inputs - at)
+                grad_x[m, begin : begin + count, at : at + wide] = spread[:count, :wide]
     for u in range(units):
         g, k = u // LANES, u % LANES
         grad_h[first:last, u], grad_c[first:last, u] = by[:, g, k], by[:, g, LANES + k]

@@ -24,7 +24,7 @@ def lstm(x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tens
 def _lstm(
     x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, learns: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y, h, c, and where it `learns` what the backward pass wants of every step: (B, T, U, 5 LANES) as in `loops`."""
+    """y, h, c, and where it `learns` the c of every step, (B, T, U, LANES) as in `loops`."""
     return cpu.lstm(x, h, c, w_ih, w_hh, bias, learns)
 
 
@@ -47,12 +47,13 @@ def _lstm_backward(
     c: Tensor,
     w_ih: Tensor,
     w_hh: Tensor,
+    bias: Tensor,
     y: Tensor,
     kept: Tensor,
     by_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x (unless `by_x`, of no samples), h, c, w_ih, w_hh and the bias."""
-    return cpu.lstm_backward(grad_y, grad_h, grad_c, x, h, c, w_ih, w_hh, y, kept, by_x)
+    return cpu.lstm_backward(grad_y, grad_h, grad_c, x, h, c, w_ih, w_hh, bias, y, kept, by_x)
 
 
 @_lstm_backward.register_fake
@@ -65,16 +66,17 @@ def _(
     c: Tensor,
     w_ih: Tensor,
     w_hh: Tensor,
+    bias: Tensor,
     y: Tensor,
     kept: Tensor,
     by_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     grad_x = x.new_empty(x.shape[0], x.shape[1] if by_x else 0, x.shape[2])
-    return grad_x, *(t.new_empty(t.shape) for t in (h, c, w_ih, w_hh)), w_hh.new_empty(w_hh.shape[0])  # type: ignore
+    return grad_x, *(t.new_empty(t.shape) for t in (h, c, w_ih, w_hh, bias))  # type: ignore
 
 
 def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
-    *given, _, learns = inputs
+    *given, learns = inputs
     y, _, _, kept = output
     if not learns:
         raise ValueError("nablafx::lstm_layer: gradients are wanted of a call that kept nothing for them")
@@ -84,11 +86,11 @@ def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 
 def _differentiate(ctx: Any, grad_y: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None, _: None) -> tuple:
-    x, h, c, w_ih, w_hh, y, kept = ctx.saved_tensors
+    x, h, c, w_ih, w_hh, bias, y, kept = ctx.saved_tensors
     given = ((grad_y, y), (grad_h, h), (grad_c, c))
     grads = [torch.zeros_like(of) if grad is None else grad for grad, of in given]
     by_x = ctx.needs_input_grad[0]
-    grad_x, *others = _lstm_backward(*grads, x, h, c, w_ih, w_hh, y, kept, by_x)
+    grad_x, *others = _lstm_backward(*grads, x, h, c, w_ih, w_hh, bias, y, kept, by_x)
     return grad_x if by_x else None, *others, None
 
 
