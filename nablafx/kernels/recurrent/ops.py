@@ -72,7 +72,7 @@ def _(
     by_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     grad_x = x.new_empty(x.shape[0], x.shape[1] if by_x else 0, x.shape[2])
-    return grad_x, *(t.new_empty(t.shape) for t in (h, c, w_ih, w_hh, bias))  # type: ignore
+    return grad_x, *(t.new_empty(t.shape) for t in (h, c, w_ih, w_hh, bias))  # type: ignore[return-value]
 
 
 def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
