@@ -57,7 +57,7 @@ class BlockLSTM(nn.Module):
         whole = x.shape[-1] // self.block_size * self.block_size
         values = h.transpose(1, 2)
         if whole:
-            pooled = F.max_pool1d(x[..., :whole], self.block_size)
+            pooled = _peaks(x[..., :whole], self.block_size)
             made, (h, c) = self._run(pooled, controls, (h, c))
             # what is made of a block governs the next one; the last one only if samples of it are here
             values = torch.cat([values, made if whole < x.shape[-1] else made[..., :-1]], dim=-1)
@@ -76,7 +76,7 @@ class BlockLSTM(nn.Module):
                 "samples, or build the model with lookahead: false"
             )
         unfinished = x[..., x.shape[-1] // self.block_size * self.block_size :]
-        pooled = F.max_pool1d(x, self.block_size, ceil_mode=True)
+        pooled = _peaks(x, self.block_size)
         if self.fill_zeros and unfinished.shape[-1]:
             pooled = torch.cat([pooled[..., :-1], pooled[..., -1:].clamp_min(0)], dim=-1)
         values, (h, c) = self._run(pooled, controls, state)
@@ -93,3 +93,12 @@ class BlockLSTM(nn.Module):
             return features
         held = controls.unsqueeze(1).expand(-1, features.shape[1], -1)
         return torch.cat([features.expand(held.shape[0], -1, -1), held], dim=-1)
+
+
+def _peaks(x: Tensor, block_size: int) -> Tensor:
+    """The largest sample of each block of x (B, C, T): (B, C, ceil(T / block_size)).
+
+    F.max_pool1d with a gradient that does not turn over all of the features to find its few places.
+    """
+    _, places = F.max_pool1d(x.detach(), block_size, ceil_mode=True, return_indices=True)
+    return x.gather(-1, places)

@@ -18,6 +18,7 @@ from nablafx.training.callbacks import ProgressBar
 from nablafx.training.compiling import CompiledEffect
 from nablafx.training.handshake import check_data, check_loss
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
+from nablafx.training.memory import keep_freed
 from nablafx.training.metrics import Correlation, default_metrics
 from nablafx.training.optimizers import adamw_on_plateau, clip, parameter_groups
 from nablafx.training.perceptual import AliasingMeter, file_metrics
@@ -138,6 +139,8 @@ class System(LightningModule):
             self._watch.look(self._last_checkpoint())
 
     def on_fit_start(self) -> None:
+        if self.device.type == "cpu":
+            keep_freed()
         count = sum(p.numel() for p in self.effect.parameters())
         field = self.effect.receptive_field
         reach = f", receptive field {field} samples ({1000 * field / self.sample_rate:.0f} ms)" if field else ""

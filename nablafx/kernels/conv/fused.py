@@ -13,7 +13,7 @@ from torch import Tensor
 from nablafx.kernels.backends import backend_of, load
 
 
-def _run(function: str, x: Tensor, *arguments: Any) -> Any:
+def run(function: str, x: Tensor, *arguments: Any) -> Any:
     return getattr(load("conv", backend_of(x.device)), function)(*arguments)
 
 
@@ -30,7 +30,7 @@ def tanh_block(
     residual: Tensor | None,
 ) -> Tensor:
     """finish_tanh(convolve(x)): see :mod:`nablafx.kernels.conv.reference`."""
-    return _run("tanh_block", x, x, context, weight, bias, dilation, values, block, offset, residual)
+    return run("tanh_block", x, x, context, weight, bias, dilation, values, block, offset, residual)
 
 
 @tanh_block.register_fake
@@ -62,7 +62,7 @@ def _tanh_block_backward(
     residual: Tensor | None,
 ) -> list[Tensor]:
     arguments = (grad, x, context, weight, bias, dilation, values, block, offset, residual)
-    return _given(x, *_run("tanh_block_backward", x, *arguments))
+    return given(x, *run("tanh_block_backward", x, *arguments))
 
 
 @_tanh_block_backward.register_fake
@@ -78,7 +78,7 @@ def _(
     offset: int,
     residual: Tensor | None,
 ) -> list[Tensor]:
-    return _like(x, context, weight, bias, values, residual)
+    return like(x, context, weight, bias, values, residual)
 
 
 def _keep_tanh_block(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -89,7 +89,7 @@ def _keep_tanh_block(ctx: Any, inputs: tuple, output: Tensor) -> None:
 def _differentiate_tanh_block(ctx: Any, grad: Tensor) -> tuple:
     x, context, weight, bias, values, residual = ctx.saved_tensors
     arguments = (x, context, weight, bias, ctx.dilation, values, ctx.block, ctx.offset, residual)
-    *of_convolution, of_values, of_residual = _asked(ctx.saved_tensors, _tanh_block_backward(grad, *arguments))
+    *of_convolution, of_values, of_residual = asked(ctx.saved_tensors, _tanh_block_backward(grad, *arguments))
     return *of_convolution, None, of_values, None, None, of_residual
 
 
@@ -113,7 +113,7 @@ def gated_block(
 ) -> tuple[Tensor, Tensor]:
     """finish_gate(convolve(x)): see :mod:`nablafx.kernels.conv.reference`."""
     arguments = (x, context, weight, bias, dilation, values, block, offset, with_residual, mix, mix_bias, skip)
-    return _run("gated_block", x, *arguments)
+    return run("gated_block", x, *arguments)
 
 
 @gated_block.register_fake
@@ -152,7 +152,7 @@ def _gated_block_backward(
     skip: Tensor,
 ) -> list[Tensor]:
     arguments = (grad_h, grad_s, x, context, weight, bias, dilation, values, block, offset, with_residual, mix, skip)
-    return _given(x, *_run("gated_block_backward", x, *arguments))
+    return given(x, *run("gated_block_backward", x, *arguments))
 
 
 @_gated_block_backward.register_fake
@@ -171,7 +171,7 @@ def _(
     mix: Tensor,
     skip: Tensor,
 ) -> list[Tensor]:
-    return _like(x, context, weight, bias, values, mix, skip, skip)
+    return like(x, context, weight, bias, values, mix, skip, skip)
 
 
 def _keep_gated_block(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -183,22 +183,22 @@ def _differentiate_gated_block(ctx: Any, grad_h: Tensor, grad_s: Tensor) -> tupl
     x, context, weight, bias, values, mix, skip = ctx.saved_tensors
     arguments = (x, context, weight, bias, ctx.dilation, values, ctx.block, ctx.offset, ctx.with_residual, mix, skip)
     found = _gated_block_backward(grad_h, grad_s, *arguments)
-    *of_convolution, of_values, of_mix, of_mix_bias, of_skip = _asked((*ctx.saved_tensors, skip), found)
+    *of_convolution, of_values, of_mix, of_mix_bias, of_skip = asked((*ctx.saved_tensors, skip), found)
     return *of_convolution, None, of_values, None, None, None, of_mix, of_mix_bias, of_skip
 
 
 gated_block.register_autograd(_differentiate_gated_block, setup_context=_keep_gated_block)
 
 
-def _given(like: Tensor, *grads: Tensor | None) -> list[Tensor]:
+def given(like: Tensor, *grads: Tensor | None) -> list[Tensor]:
     """What an operator may return: an empty tensor for each gradient that there is not."""
     return [like.new_empty(0) if grad is None else grad for grad in grads]
 
 
-def _like(*tensors: Tensor | None) -> list[Tensor]:
+def like(*tensors: Tensor | None) -> list[Tensor]:
     some = next(t for t in tensors if t is not None)
-    return _given(some, *(None if t is None else t.new_empty(t.shape) for t in tensors))
+    return given(some, *(None if t is None else t.new_empty(t.shape) for t in tensors))
 
 
-def _asked(inputs: tuple[Tensor | None, ...], grads: list[Tensor]) -> list[Tensor | None]:
+def asked(inputs: tuple[Tensor | None, ...], grads: list[Tensor]) -> list[Tensor | None]:
     return [None if tensor is None else grad for tensor, grad in zip(inputs, grads, strict=True)]

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nablafx.kernels.conv.fused import _asked, _given, _like, _run
+from nablafx.kernels.conv.fused import asked, given, like, run
 
 
 @torch.library.custom_op("nablafx::convolve", mutates_args=())
 def convolve(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
     """See :mod:`nablafx.kernels.conv.reference`, as for all of these."""
-    return _run("convolve", x, x, context, weight, bias, dilation)
+    return run("convolve", x, x, context, weight, bias, dilation)
 
 
 @convolve.register_fake
@@ -23,12 +23,12 @@ def _(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor | None, dilation:
 
 @torch.library.custom_op("nablafx::convolve_backward", mutates_args=())
 def _convolve_backward(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -> list[Tensor]:
-    return list(_run("convolve_backward", x, grad, x, context, weight, dilation))
+    return list(run("convolve_backward", x, grad, x, context, weight, dilation))
 
 
 @_convolve_backward.register_fake
 def _(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -> list[Tensor]:
-    return _like(x, context, weight, weight[:, 0, 0])
+    return like(x, context, weight, weight[:, 0, 0])
 
 
 def _keep_convolve(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -49,7 +49,7 @@ convolve.register_autograd(_differentiate_convolve, setup_context=_keep_convolve
 def finish_tanh(
     z: Tensor, values: Tensor | None, block: int, offset: int, x: Tensor | None, residual: Tensor | None
 ) -> Tensor:
-    return _run("finish_tanh", z, z, values, block, offset, x, residual)
+    return run("finish_tanh", z, z, values, block, offset, x, residual)
 
 
 @finish_tanh.register_fake
@@ -67,7 +67,7 @@ def _finish_tanh_backward(
     x: Tensor | None,
     residual: Tensor | None,
 ) -> list[Tensor]:
-    return _given(z, *_run("finish_tanh_backward", z, grad, z, values, block, offset, x, residual))
+    return given(z, *run("finish_tanh_backward", z, grad, z, values, block, offset, x, residual))
 
 
 @_finish_tanh_backward.register_fake
@@ -80,7 +80,7 @@ def _(
     x: Tensor | None,
     residual: Tensor | None,
 ) -> list[Tensor]:
-    return _like(z, values, x, residual)
+    return like(z, values, x, residual)
 
 
 def _keep_finish_tanh(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -91,7 +91,7 @@ def _keep_finish_tanh(ctx: Any, inputs: tuple, output: Tensor) -> None:
 def _differentiate_finish_tanh(ctx: Any, grad: Tensor) -> tuple:
     z, values, x, residual = ctx.saved_tensors
     found = _finish_tanh_backward(grad, z, values, ctx.block, ctx.offset, x, residual)
-    of_z, of_values, of_x, of_residual = _asked(ctx.saved_tensors, found)
+    of_z, of_values, of_x, of_residual = asked(ctx.saved_tensors, found)
     return of_z, of_values, None, None, of_x, of_residual
 
 
@@ -109,7 +109,7 @@ def finish_gate(
     mix_bias: Tensor,
     skip: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    return _run("finish_gate", z, z, values, block, offset, x, mix, mix_bias, skip)
+    return run("finish_gate", z, z, values, block, offset, x, mix, mix_bias, skip)
 
 
 @finish_gate.register_fake
@@ -139,7 +139,7 @@ def _finish_gate_backward(
     mix: Tensor,
     skip: Tensor,
 ) -> list[Tensor]:
-    return _given(z, *_run("finish_gate_backward", z, grad_h, grad_s, z, values, block, offset, x, mix, skip))
+    return given(z, *run("finish_gate_backward", z, grad_h, grad_s, z, values, block, offset, x, mix, skip))
 
 
 @_finish_gate_backward.register_fake
@@ -154,7 +154,7 @@ def _(
     mix: Tensor,
     skip: Tensor,
 ) -> list[Tensor]:
-    return _like(z, values, x, mix, skip, skip)
+    return like(z, values, x, mix, skip, skip)
 
 
 def _keep_finish_gate(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -165,7 +165,7 @@ def _keep_finish_gate(ctx: Any, inputs: tuple, output: tuple) -> None:
 def _differentiate_finish_gate(ctx: Any, grad_h: Tensor, grad_s: Tensor) -> tuple:
     z, values, x, mix, skip = ctx.saved_tensors
     found = _finish_gate_backward(grad_h, grad_s, z, values, ctx.block, ctx.offset, x, mix, skip)
-    of_z, of_values, of_x, *of_weights = _asked((*ctx.saved_tensors, skip), found)
+    of_z, of_values, of_x, *of_weights = asked((*ctx.saved_tensors, skip), found)
     return of_z, of_values, None, None, of_x, *of_weights
 
 
