@@ -19,7 +19,8 @@ import math
 import os
 import statistics
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ class TF32(TorchDispatchMode):
         if func.overloadpacket in _PRODUCTS:
             args = [rounded(a) if isinstance(a, torch.Tensor) and a.dtype == torch.float32 else a for a in args]
         return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Nets run without kernels of ours, in operations that can be rounded or cast."""
+    before = os.environ.get("NABLAFX_KERNELS")
+    os.environ["NABLAFX_KERNELS"] = "torch"
+    yield
+    del os.environ["NABLAFX_KERNELS"]
+    if before is not None:
+        os.environ["NABLAFX_KERNELS"] = before
 
 
 def rounded(x: torch.Tensor) -> torch.Tensor:
@@ -111,14 +123,13 @@ def train(model: str, device: str, precision: str, seed: int, options: argparse.
     common: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     common |= {"accelerator": "gpu" if cuda else "cpu", "devices": 1, "enable_checkpointing": False}
     lower: Any = "bf16-mixed" if precision == "bf16" else "32-true"
-    with TF32() if precision == "tf32" and not cuda else nullcontext():
+    with plain_torch(), TF32() if precision == "tf32" and not cuda else nullcontext():
         pl.Trainer(max_steps=options.steps, precision=lower, limit_val_batches=0, **common).fit(system, data)
     pl.Trainer(**common).test(system, data, verbose=False)
     return {name: system.test_totals[name] for name in METRICS}
 
 
 if __name__ == "__main__":
-    os.environ["NABLAFX_KERNELS"] = "torch"
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     main()
