@@ -52,7 +52,7 @@ def _complaint(family: str, device: str) -> str:
     worst, where = 0.0, ""
     for function, arguments in import_module(f"nablafx.kernels.{family}.trial").calls():
         found = _results(getattr(kernels, function), arguments, device)
-        exact = [a.double() if isinstance(a, Tensor) else a for a in arguments]
+        exact = [_exact(a) if isinstance(a, Tensor) else a for a in arguments]
         expected = _results(getattr(reference, function), exact, "cpu")
         for ours, theirs in zip(found, expected, strict=True):
             difference = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-9))
@@ -68,7 +68,11 @@ def _results(function: Any, arguments: Any, device: str) -> list[Tensor]:
     given = [a.to(device) if isinstance(a, Tensor) else a for a in arguments]
     results = function(*given)
     results = (results,) if isinstance(results, Tensor) else results
-    return [result.double().cpu() for result in results if result is not None]
+    return [_exact(result).cpu() for result in results if result is not None]
+
+
+def _exact(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
 def _name(device: str) -> str:

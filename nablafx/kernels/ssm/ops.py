@@ -7,8 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nablafx.kernels.eager import runs_compiled
-from nablafx.kernels.ssm import cpu, reference
+from nablafx.kernels.backends import backend_of, load
+from nablafx.kernels.eager import is_plain
+from nablafx.kernels.proof import proven
+from nablafx.kernels.ssm import reference
+
+_MOST_STATES = 64  # of CUDA's kernels, whose tables would find no room for more
+_LONGEST = 2**31 - 64  # samples that they count to
 
 
 def scan(
@@ -17,7 +22,7 @@ def scan(
     """Run the systems: see :func:`nablafx.kernels.ssm.reference.scan`."""
     system = (log_z, gain, readout, direct)
     exact = {t.dtype for t in system} == {torch.complex128, torch.float64} and state.dtype == torch.complex64
-    if not (exact and runs_compiled(u)):
+    if not (exact and _runs_compiled(u, log_z.shape[-1])):
         return reference.scan(u, *system, state)
     # compiled loops would read beyond the end
     channels, states = log_z.shape
@@ -27,19 +32,30 @@ def scan(
     return y, after
 
 
+def _runs_compiled(u: Tensor, states: int) -> bool:
+    """Whether compiled kernels are there for this audio."""
+    kind = u.device.type
+    if not is_plain(kind, u):
+        return False
+    if kind == "cpu":
+        return backend_of(kind) == "numba"
+    fits = states <= _MOST_STATES and u.shape[-1] <= _LONGEST
+    return fits and backend_of(u.device) == "triton" and proven("ssm", u.device)
+
+
 @torch.library.custom_op("nablafx::ssm_scan", mutates_args=())
 def _scan(
     u: Tensor, log_z: Tensor, gain: Tensor, readout: Tensor, direct: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y, the state after the last sample, and, for the backward pass, those before all blocks."""
-    return cpu.scan(u, log_z, gain, readout, direct, state)
+    return load("ssm", backend_of(u.device)).scan(u, log_z, gain, readout, direct, state)
 
 
 @_scan.register_fake
 def _(
     u: Tensor, log_z: Tensor, gain: Tensor, readout: Tensor, direct: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    starts = cpu.starts_shape(u.shape, log_z.shape[1])
+    starts = load("ssm", backend_of(u.device)).starts_shape(u.shape, log_z.shape[1])
     return u.new_empty(u.shape), state.new_empty(state.shape), u.new_empty(starts)
 
 
@@ -55,7 +71,7 @@ def _scan_backward(
     starts: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of u, log_z, gain, readout, direct and the state."""
-    return cpu.scan_backward(grad_y, grad_state, u, log_z, gain, readout, direct, starts)
+    return load("ssm", backend_of(u.device)).scan_backward(grad_y, grad_state, u, log_z, gain, readout, direct, starts)
 
 
 @_scan_backward.register_fake

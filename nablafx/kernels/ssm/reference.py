@@ -49,6 +49,26 @@ def scan(
     return (torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]), state
 
 
+def answers(
+    grad_y: Tensor,
+    grad_state: Tensor,
+    u: Tensor,
+    log_z: Tensor,
+    gain: Tensor,
+    readout: Tensor,
+    direct: Tensor,
+    state: Tensor,
+) -> tuple[Tensor, ...]:
+    """y, the state after the last sample, and gradients by all arguments."""
+    arguments = u, log_z, gain, readout, direct, state = [
+        t.detach().requires_grad_() for t in (u, log_z, gain, readout, direct, state)
+    ]
+    with torch.enable_grad():
+        outputs = scan(u, log_z, gain, readout, direct, state)
+        grads = torch.autograd.grad(outputs, arguments, (grad_y, grad_state))
+    return *(t.detach() for t in outputs), *grads
+
+
 def _scan_blocks(
     u: Tensor, log_z: Tensor, gain: Tensor, readout: Tensor, direct: Tensor, state: Tensor, m: int
 ) -> tuple[Tensor, Tensor]:
