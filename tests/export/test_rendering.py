@@ -48,7 +48,8 @@ def test_pieces_give_what_the_whole_gives(kind, count, tmp_path, monkeypatch):
     render_file(made, tmp_path / "in.wav", tmp_path / "out.wav", knobs)
     y, rate = soundfile.read(tmp_path / "out.wav", always_2d=True)
     assert rate == RATE
-    assert np.abs(y - at_once(made, x, knobs)).max() < 1e-6
+    # a piece and the whole take other ways through the loops, and float32 rounds each
+    assert np.abs(y - at_once(made, x, knobs)).max() < 2e-6
     assert soundfile.info(tmp_path / "out.wav").subtype == "FLOAT"
 
 
