@@ -198,8 +198,8 @@ def _warps(options: dict[str, Any], features: int) -> int:
 
 
 def _reduced() -> bool:
-    """Whether torch may round the factors of float32 products to TF32."""
-    return torch.backends.cuda.matmul.fp32_precision == "tf32"
+    """Whether torch's own convolutions, in whose place these are, round float32 to TF32: they do unless told not to."""
+    return torch.backends.cudnn.conv.fp32_precision == "tf32"
 
 
 def _packed(weight: Tensor, halves: int, options: dict[str, Any]) -> Tensor:

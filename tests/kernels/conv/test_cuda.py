@@ -93,7 +93,7 @@ def test_kernels_compile_for_a_gpu_that_is_not_there():
 
 def run_all() -> None:
     for precision in ("ieee", "tf32"):
-        torch.backends.cuda.matmul.fp32_precision = precision
+        torch.backends.cudnn.conv.fp32_precision = precision
         for sizes in (Sizes(1, 1, 16, 600, 3, 64, bare=True), Sizes(1, 16, 16, 600, 3, 1, block=128)):
             for function, arguments in calls((sizes,)):
                 getattr(load("conv", "triton"), function)(*arguments)
@@ -115,7 +115,7 @@ def test_compiled_kernels_agree_where_torch_allows_tf32(sizes):
 
 def disagreements(sizes: Sizes, device: str, precision: str = "ieee", tolerance: float = 2e-5) -> list[str]:
     """Results of the Triton kernels that differ from those of the reference in float64."""
-    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision
     kernels, reference, found = load("conv", "triton"), load("conv", "torch"), []
     for function, arguments in calls((sizes,)):
         given = [a.to(device) if isinstance(a, Tensor) else a for a in arguments]
@@ -132,5 +132,5 @@ def disagreements(sizes: Sizes, device: str, precision: str = "ieee", tolerance:
             error = (ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-9) if ours.numel() else 0.0
             if not error < tolerance:
                 found.append(f"{function}, result {n}: {error:.1e}")
-    torch.backends.cuda.matmul.fp32_precision = "none"
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
     return found
