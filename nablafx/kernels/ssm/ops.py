@@ -20,6 +20,10 @@ def scan(
     u: Tensor, log_z: Tensor, gain: Tensor, readout: Tensor, direct: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Run the systems: see :func:`nablafx.kernels.ssm.reference.scan`."""
+    if torch.is_autocast_enabled(u.device.type):
+        # states turn by an angle that grows with every sample: lower precision loses it
+        with torch.autocast(u.device.type, enabled=False):
+            return scan(u.float(), log_z, gain, readout, direct, state)
     system = (log_z, gain, readout, direct)
     exact = {t.dtype for t in system} == {torch.complex128, torch.float64} and state.dtype == torch.complex64
     if not (exact and _runs_compiled(u, log_z.shape[-1])):
