@@ -38,6 +38,7 @@ from nablafx.effects import Effect
 from nablafx.export.benchmark import model_of
 from nablafx.shipped import find_config
 from nablafx.training.losses import MultiResolutionSTFT, Term, WeightedSum
+from nablafx.training.memory import keep_freed
 
 HERE = Path(__file__).resolve()
 DYNAMIC_EQ = "scripts/dynamic-eq.yaml"
@@ -190,6 +191,8 @@ def subject(plan: Plan) -> Subject:
     spectral = MultiResolutionSTFT()
     loss = WeightedSum({"l1": Term(torch.nn.L1Loss(), 0.5), "mrstft": Term(spectral, 0.5)}).to(plan.device)
     run = torch.compile(effect) if plan.compile else effect
+    if plan.device == "cpu":
+        keep_freed()  # as our fit does
     state: list[Any] = [None]
 
     def start() -> None:
