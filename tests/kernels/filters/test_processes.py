@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -86,3 +87,18 @@ def test_a_forked_process_filters(threads):
     finally:
         child.join(5)
         child.kill()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+    ids=["nothing", "a count", "a policy"],
+)
+def test_idle_threads_do_not_spin_unless_the_user_says_so(given, expected):
+    """Set as the package is imported, before it imports torch."""
+    script = "import os, sys, nablafx; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    kept = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env={**kept, **given}, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == [str(expected), "False"]
