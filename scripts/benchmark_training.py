@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 import yaml
+from training_bound import bandwidth, bytes_moved
 from training_worker import Plan, Subject, Worker, serve, worker
 
 import nablafx.effects
@@ -139,7 +140,7 @@ def measure(plan: Plan, options: argparse.Namespace) -> dict[str, Any]:
             "parameters": ours.facts["parameters"],
             "ours_s": seconds[0],
             "audio_rate": plan.batch * plan.samples / 48_000 / seconds[0],
-            "bound_s": ours.facts["bytes_moved"] / ours.facts["bandwidth"],
+            "bound_s": ours.facts["bytes_moved"] / bandwidth(plan.device),
             "fit": fits[0],
             "bytes": memory[0],
         }
@@ -185,7 +186,6 @@ def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
 def subject(plan: Plan) -> Subject:
     """Our side."""
     from torch.utils import _pytree as pytree
-    from training_bound import bandwidth, bytes_moved
 
     effect = model_of(plan.config, plan.num_controls).effect.train().requires_grad_(True).to(plan.device)
     spectral = MultiResolutionSTFT()
@@ -203,10 +203,7 @@ def subject(plan: Plan) -> Subject:
         state[0] = pytree.tree_map(torch.detach, effect.absorb(after)) if plan.tbptt else None
         return y
 
-    facts = {
-        "bytes_moved": bytes_moved(effect, spectral, plan.batch, plan.samples, plan.tbptt),
-        "bandwidth": bandwidth(plan.device),
-    }
+    facts = {"bytes_moved": bytes_moved(effect, spectral, plan.batch, plan.samples, plan.tbptt)}
     parameters = list(effect.parameters())
     return Subject(parameters, start, forward, lambda y, target: loss(y, target)[0], _fit(plan, effect, loss), facts)
 
