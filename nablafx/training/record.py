@@ -124,7 +124,7 @@ class RunRecord(Callback):
         return Record(
             steps=trainer.global_step,
             epochs=trainer.current_epoch,
-            seconds=round(self._before + time.monotonic() - self._started, 1),
+            seconds=round(self._before + time.monotonic() - self._started, 3),
             best_validation_loss=None if score is None else float(score),
             best_step=_step_of(getattr(best, "best_model_path", None)),
         )

@@ -199,7 +199,8 @@ def _warps(options: dict[str, Any], features: int) -> int:
 
 def _reduced() -> bool:
     """Whether torch's own convolutions, in whose place these are, round float32 to TF32: they do unless told not to."""
-    return torch.backends.cudnn.conv.fp32_precision == "tf32"
+    convolutions: Any = torch.backends.cudnn
+    return convolutions.conv.fp32_precision == "tf32"
 
 
 def _packed(weight: Tensor, halves: int, options: dict[str, Any]) -> Tensor:
