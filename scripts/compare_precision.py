@@ -19,11 +19,11 @@ import math
 import os
 import statistics
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import lightning.pytorch as pl
 import torch
@@ -47,17 +47,6 @@ class TF32(TorchDispatchMode):
         if func.overloadpacket in _PRODUCTS:
             args = [rounded(a) if isinstance(a, torch.Tensor) and a.dtype == torch.float32 else a for a in args]
         return func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def plain_torch() -> Iterator[None]:
-    """Nets run without kernels of ours, in operations that can be rounded or cast."""
-    before = os.environ.get("NABLAFX_KERNELS")
-    os.environ["NABLAFX_KERNELS"] = "torch"
-    yield
-    del os.environ["NABLAFX_KERNELS"]
-    if before is not None:
-        os.environ["NABLAFX_KERNELS"] = before
 
 
 def rounded(x: torch.Tensor) -> torch.Tensor:
@@ -123,7 +112,9 @@ def train(model: str, device: str, precision: str, seed: int, options: argparse.
     common: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     common |= {"accelerator": "gpu" if cuda else "cpu", "devices": 1, "enable_checkpointing": False}
     lower: Any = "bf16-mixed" if precision == "bf16" else "32-true"
-    with plain_torch(), TF32() if precision == "tf32" and not cuda else nullcontext():
+    # nets run without kernels of ours, in operations that can be rounded or cast
+    plain_torch = patch.dict(os.environ, NABLAFX_KERNELS="torch")
+    with plain_torch, TF32() if precision == "tf32" and not cuda else nullcontext():
         pl.Trainer(max_steps=options.steps, precision=lower, limit_val_batches=0, **common).fit(system, data)
     pl.Trainer(**common).test(system, data, verbose=False)
     return {name: system.test_totals[name] for name in METRICS}
