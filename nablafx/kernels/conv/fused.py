@@ -34,17 +34,7 @@ def tanh_block(
 
 
 @tanh_block.register_fake
-def _(
-    x: Tensor,
-    context: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    dilation: int,
-    values: Tensor | None,
-    block: int,
-    offset: int,
-    residual: Tensor | None,
-) -> Tensor:
+def _(x: Tensor, context: Tensor, weight: Tensor, *others: Any) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0], x.shape[2])
 
 
@@ -128,8 +118,7 @@ def _(
     offset: int,
     with_residual: bool,
     mix: Tensor,
-    mix_bias: Tensor,
-    skip: Tensor,
+    *others: Any,
 ) -> tuple[Tensor, Tensor]:
     batch, _, length = x.shape
     return x.new_empty(batch, mix.shape[0], length), x.new_empty(batch, 1, length)

@@ -17,7 +17,7 @@ def convolve(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor | None, di
 
 
 @convolve.register_fake
-def _(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+def _(x: Tensor, context: Tensor, weight: Tensor, *others: Any) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0], x.shape[2])
 
 
@@ -53,7 +53,7 @@ def finish_tanh(
 
 
 @finish_tanh.register_fake
-def _(z: Tensor, values: Tensor | None, block: int, offset: int, x: Tensor | None, residual: Tensor | None) -> Tensor:
+def _(z: Tensor, *others: Any) -> Tensor:
     return z.new_empty(z.shape)
 
 
@@ -114,14 +114,7 @@ def finish_gate(
 
 @finish_gate.register_fake
 def _(
-    z: Tensor,
-    values: Tensor | None,
-    block: int,
-    offset: int,
-    x: Tensor | None,
-    mix: Tensor,
-    mix_bias: Tensor,
-    skip: Tensor,
+    z: Tensor, values: Tensor | None, block: int, offset: int, x: Tensor | None, mix: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor]:
     batch, _, length = z.shape
     return z.new_empty(batch, mix.shape[0], length), z.new_empty(batch, 1, length)

@@ -32,7 +32,7 @@ def sections(x: Tensor, coefficients: Tensor, zi: Tensor, block: int, offset: in
 
 
 @sections.register_fake
-def _(x: Tensor, coefficients: Tensor, zi: Tensor, block: int, offset: int) -> tuple[Tensor, Tensor, Tensor]:
+def _(x: Tensor, coefficients: Tensor, zi: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, length = x.shape
     chunks = (length + CHUNK - 1) // CHUNK
     kept = zi.new_empty((batch, channels, chunks * coefficients.shape[2] * 2))
@@ -55,9 +55,7 @@ def _sections_backward(
 
 
 @_sections_backward.register_fake
-def _(
-    grad_y: Tensor, grad_zf: Tensor, x: Tensor, coefficients: Tensor, checkpoints: Tensor, block: int, offset: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(grad_y: Tensor, grad_zf: Tensor, x: Tensor, coefficients: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     return x.new_empty(x.shape), coefficients.new_empty(coefficients.shape), grad_zf.new_empty(grad_zf.shape)
 
 
@@ -82,7 +80,7 @@ def envelope(x: Tensor, attack: Tensor, release: Tensor, zi: Tensor, block: int,
 
 
 @envelope.register_fake
-def _(x: Tensor, attack: Tensor, release: Tensor, zi: Tensor, block: int, offset: int) -> tuple[Tensor, Tensor]:
+def _(x: Tensor, attack: Tensor, release: Tensor, zi: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), zi.new_empty(zi.shape)
 
 
@@ -103,14 +101,7 @@ def _envelope_backward(
 
 @_envelope_backward.register_fake
 def _(
-    grad_y: Tensor,
-    grad_zf: Tensor,
-    x: Tensor,
-    attack: Tensor,
-    release: Tensor,
-    zi: Tensor,
-    block: int,
-    offset: int,
+    grad_y: Tensor, grad_zf: Tensor, x: Tensor, attack: Tensor, release: Tensor, zi: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return tuple(t.new_empty(t.shape) for t in (x, attack, release, zi))  # type: ignore[return-value]
 
