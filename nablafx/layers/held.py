@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nablafx.kernels import conv
 
@@ -48,24 +47,19 @@ class Held(NamedTuple):
 
     def scale(self, x: Tensor) -> Tensor:
         """v x for x (B, C, T), v (B, C or 1, N)."""
-        return self._apply(x, torch.mul, self.values.to(x.dtype))
+        return conv.by_block(torch.mul, x, *self._blocks, self.values.to(x.dtype))
 
     def shift(self, x: Tensor) -> Tensor:
         """x + v for x (B, C, T), v (B, C or 1, N)."""
-        return self._apply(x, torch.add, self.values.to(x.dtype))
+        return conv.by_block(torch.add, x, *self._blocks, self.values.to(x.dtype))
 
-    def _apply(self, x: Tensor, function: Callable[..., Tensor], values: Tensor) -> Tensor:
-        """function(x, values) with x cut into the blocks that the values hold for."""
-        if self.block_size is None:
-            return function(x, values)
-        blocks, length = self.values.shape[-1], x.shape[-1]
-        x = F.pad(x, (self.offset, blocks * self.block_size - self.offset - length))
-        x = function(x.unflatten(-1, (blocks, -1)), values.unsqueeze(-1)).flatten(-2)
-        return x[..., self.offset : self.offset + length]
+    @property
+    def _blocks(self) -> tuple[int, int]:
+        return self.block_size or conv.FOREVER, self.offset
 
 
 def governing(held: Held | None) -> tuple[Tensor | None, int, int]:
     """What modulates, as :mod:`nablafx.kernels.conv` wants it: values, block and offset; None: nothing does."""
     if held is None:
         return None, conv.FOREVER, 0
-    return held.values, held.block_size or conv.FOREVER, held.offset
+    return held.values, *held._blocks

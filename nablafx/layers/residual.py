@@ -25,9 +25,7 @@ class ChannelScale(nn.Module):
 
     def forward(self, x: Tensor, added: Tensor) -> Tensor:
         """x (B, in, T), added (B, out, T) -> added + w x, (B, out, T)."""
-        if self.repeats > 1 and x.shape[1] > 1:
-            x = x.repeat_interleave(self.repeats, dim=1)
-        return torch.addcmul(added, x, self.weight)
+        return torch.addcmul(added, conv.repeated(x, added), self.weight)
 
 
 def bend_beside(act: nn.Module, z: Tensor, held: Held | None, x: Tensor, residual: ChannelScale | None) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nablafx.kernels import memory
 from nablafx.kernels.conv.loops import STRETCH, Sums
 from nablafx.kernels.conv.steps import Beside, Values
 from nablafx.kernels.conv.tiles import ROWS, Features, Weights
@@ -15,7 +16,7 @@ _NOTHING = np.zeros(1, np.float32)
 
 def array(tensor: Tensor) -> np.ndarray:
     """Flat."""
-    return tensor.detach().contiguous().view(-1).numpy()
+    return memory.array(tensor).reshape(-1)
 
 
 def features(x: Tensor, context: Tensor | None = None) -> Features:

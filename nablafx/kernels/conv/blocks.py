@@ -6,10 +6,8 @@ from types import ModuleType
 
 from torch import Tensor
 
-from nablafx.kernels.backends import backend_of
 from nablafx.kernels.conv import fused, ops, reference
-from nablafx.kernels.eager import is_plain
-from nablafx.kernels.proof import proven
+from nablafx.kernels.eager import runs_on_device
 
 # products: a CPU has done fewer in plain torch before a compiled loop has begun
 _FEW = 1_000_000
@@ -80,10 +78,6 @@ def gated_block(
 
 def _choice(operators: ModuleType, products: int, x: Tensor, *others: Tensor | None) -> ModuleType:
     """The operators, or the reference where they do not fit; products: of a sample of x."""
-    kind, name = x.device.type, backend_of(x.device)
-    fits = is_plain(kind, x, *(t for t in others if t is not None))
-    if kind == "cpu":
-        fits = fits and name == "numba" and x.shape[0] * x.shape[-1] * products >= _FEW
-    else:
-        fits = fits and name == "triton" and proven("conv", x.device)
+    many = x.device.type != "cpu" or x.shape[0] * x.shape[-1] * products >= _FEW
+    fits = many and runs_on_device("conv", x, *(t for t in others if t is not None))
     return operators if fits else reference

@@ -26,7 +26,7 @@ from nablafx.kernels.conv.steps import (
     write,
     write_beside,
 )
-from nablafx.kernels.conv.tiles import ROWS, TILE, add_lanes, correlate, even, point, point_at_rows, product
+from nablafx.kernels.conv.tiles import ROWS, TILE, add_lanes, correlate, even, point, point_at_rows, product, whole
 from nablafx.kernels.registers import LANES
 from nablafx.kernels.vectors import INLINED, LOOP
 
@@ -60,13 +60,13 @@ def forward(kind, features, weights, values, beside, mix, out, skips, first, las
         item, start, stop = _stretch(job, length)
         for t in range(start, stop, TILE):
             live = min(TILE, stop - t)
-            width = _whole(live)
+            width = whole(live)
             hear(features, weights, columns, copies, item, t, live, width, z)
             if values.items:
                 modulate(values, rows, item, t, live, z, z)
             if kind == GATE:
                 gate(z, rows // 2, width)
-                point_at_rows(inner, z, rows // 2)
+                point_at_rows(inner, z, 0, rows // 2)
                 product(inner, rows // 2, 0, mix, mixed, width)
                 write_beside(mixed, rows // 2, beside, item, t, live, length, out)
                 write(mixed, rows // 2, 1, item, t, live, length, skips)
@@ -94,7 +94,7 @@ def backward(kind, grad, grad_skips, features, weights, values, beside, mix, out
         item, start, stop = _stretch(job, length)
         for t in range(start, stop, TILE):
             live = min(TILE, stop - t)
-            width = _whole(live)
+            width = whole(live)
             if kind == PLAIN:
                 count = listen(features, weights, columns, copies, item, t, width)
                 read(grad, rows, item, t, live, width, length, slopes, 0)
@@ -136,7 +136,7 @@ def backward_features(slopes, base, weights, grad, beside, out, low, high, first
         item, start, stop = _stretch(job, high - low)
         for t in range(start, stop, TILE):
             live = min(TILE, stop - t)
-            width, begin = _whole(live), low + t
+            width, begin = whole(live), low + t
             since = max(0, (-begin - width) // weights.dilation + 1)
             until = min(weights.taps, (length - begin - 1) // weights.dilation + 1)
             count = point(columns, copies, slopes, item - base, begin, weights.dilation, since, until, width)
@@ -153,12 +153,6 @@ def _stretch(job, length):
     jobs = (length + STRETCH - 1) // STRETCH
     start = job % jobs * STRETCH
     return job // jobs, start, min(start + STRETCH, length)
-
-
-@njit(**INLINED)
-def _whole(live):
-    """So many samples in whole registers."""
-    return (live + LANES - 1) // LANES * LANES
 
 
 @njit(**INLINED)

@@ -189,13 +189,21 @@ def modulate(z: Tensor, values: Tensor | None, block: int, offset: int) -> Tenso
     """γ z + β."""
     if values is None:
         return z
-    scale, shift = values.chunk(2, dim=1)
+    return by_block(_scale_and_shift, z, block, offset, *values.chunk(2, dim=1))
+
+
+def _scale_and_shift(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return torch.addcmul(shift, z, scale)
+
+
+def by_block(function: Callable[..., Tensor], x: Tensor, block: int, offset: int, *values: Tensor) -> Tensor:
+    """function(x, *values) with x (B, C, T) cut into the blocks that values (B, C or 1, N) hold for."""
     if block == FOREVER:
-        return torch.addcmul(shift, z, scale)
-    blocks, length = values.shape[-1], z.shape[-1]
-    z = F.pad(z, (offset, blocks * block - offset - length)).unflatten(-1, (blocks, -1))
-    z = torch.addcmul(shift.unsqueeze(-1), z, scale.unsqueeze(-1))
-    return z.flatten(-2)[..., offset : offset + length]
+        return function(x, *values)
+    blocks, length = values[0].shape[-1], x.shape[-1]
+    x = F.pad(x, (offset, blocks * block - offset - length))
+    x = function(x.unflatten(-1, (blocks, -1)), *(v.unsqueeze(-1) for v in values)).flatten(-2)
+    return x[..., offset : offset + length]
 
 
 def repeated(x: Tensor, like: Tensor) -> Tensor:

@@ -154,7 +154,7 @@ def gate_back(z, rising, gated, mixed, slopes, mix, half, width, lanes, biases):
     lanes, biases: sums for the gradients of the weights that mix, as of `correlate`, and of their biases.
     """
     columns, one = np.empty(half + 2, np.int64), spread(np.float32(1))
-    point_at_rows(columns, rising, half + 1)
+    point_at_rows(columns, rising, 0, half + 1)
     product(columns, half + 1, 0, mix, mixed, width)
     for c in range(half):
         for n in range(c * TILE, c * TILE + width, LANES):
@@ -163,5 +163,5 @@ def gate_back(z, rising, gated, mixed, slopes, mix, half, width, lanes, biases):
             store(slopes, n, grad * opens * (one - y * y))
             store(slopes, n + half * TILE, grad * y * opens * (one - opens))
         biases[c] += add_up(rising, c * TILE, width)
-    point_at_rows(columns, gated, half)
+    point_at_rows(columns, gated, 0, half)
     correlate(rising, (half + ROWS) // ROWS, columns, even(columns, half), width, lanes)

@@ -83,10 +83,16 @@ def _copy(copies, place, width, features, before, row, start):
 
 
 @njit(**INLINED)
-def point_at_rows(columns, scratch, count):
-    """The columns are the first rows of scratch."""
+def point_at_rows(columns, scratch, place, count):
+    """The columns are so many rows of scratch, the first of which begins at a place."""
     for n in range(count):
-        columns[n] = address(scratch, n * TILE)
+        columns[n] = address(scratch, place + n * TILE)
+
+
+@njit(**INLINED)
+def whole(live):
+    """So many samples in whole registers."""
+    return (live + LANES - 1) // LANES * LANES
 
 
 @njit(**INLINED)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nablafx.kernels.conv.reference import FOREVER
+
 Call = tuple[str, tuple[Any, ...]]
 
 
@@ -52,7 +54,7 @@ def _calls(sizes: Sizes, gated: bool) -> Iterator[Call]:
     reach, sets = (taps - 1) * dilation, -(-(length + offset) // block) if block else 1
     context = noise(batch, inputs, 1).expand(-1, -1, reach) if bare else noise(batch, inputs, reach)
     x, weight, z = noise(batch, inputs, length), noise(outputs, inputs, taps) / taps, noise(batch, outputs, length)
-    held = (None if bare else noise(items, 2 * outputs, sets), block or 2**30, offset)
+    held = (None if bare else noise(items, 2 * outputs, sets), block or FOREVER, offset)
     past = (x, context, weight, None if bare else noise(outputs), dilation, *held)
     grad, grad_s, grad_z = noise(batch, width, length), noise(batch, 1, length), noise(batch, outputs, length)
     yield "convolve", past[:5]

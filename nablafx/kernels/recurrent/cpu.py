@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nablafx.kernels.memory import array, copied
 from nablafx.kernels.products import groups_of
 from nablafx.kernels.recurrent.loops import LANES, backward, forward, pack, pack_back, pack_heard, pack_input
 from nablafx.kernels.threads import share
@@ -26,9 +26,9 @@ def lstm(
     batch, length, _ = x.shape
     units = h.shape[1]
     y, kept = torch.empty(batch, length, units), torch.empty(kept_shape(batch, length if learns else 1, units))
-    after = [s.detach().clone(memory_format=torch.contiguous_format) for s in (h, c)]
+    after = [copied(s) for s in (h, c)]
     weights = [_packed(w) for w in (w_ih, w_hh, bias.unsqueeze(-1))]
-    arrays = [_array(t) for t in (x, *weights, *after, y, kept)]
+    arrays = [array(t) for t in (x, *weights, *after, y, kept)]
     share(batch, partial(forward, *arrays))
     return y, *after, kept  # type: ignore[return-value]
 
@@ -51,18 +51,18 @@ def lstm_backward(
     batch, length, inputs = x.shape
     units, groups = h.shape[1], groups_of(h.shape[1])
     grad_x = torch.empty(batch, length if by_x else 0, inputs)
-    before = [g.detach().clone(memory_format=torch.contiguous_format) for g in (grad_h, grad_c)]
+    before = [copied(g) for g in (grad_h, grad_c)]
     heard = -(-(inputs + units + 1) // 4) * 4
     sums, weights = torch.zeros(batch, heard, groups * 4, LANES), torch.zeros(groups * 4, heard, LANES)
     for at, w in ((0, w_ih), (inputs, w_hh), (inputs + units, bias.unsqueeze(-1))):
-        pack_heard(_array(w), weights.numpy(), at)
+        pack_heard(array(w), weights.numpy(), at)
     back = torch.zeros(groups, groups * LANES, 4, LANES)
-    pack_back(_array(w_hh), back.numpy())
+    pack_back(array(w_hh), back.numpy())
     into = torch.zeros(groups_of(inputs), groups * 4 * LANES, LANES)
-    pack_input(_array(w_ih), into.numpy())
+    pack_input(array(w_ih), into.numpy())
     # whole groups of units
     grad_y = F.pad(grad_y, (0, groups * LANES - units))
-    arrays = [_array(t) for t in (grad_y, x, weights, into, back, h, c, y, kept, grad_x, *before, sums)]
+    arrays = [array(t) for t in (grad_y, x, weights, into, back, h, c, y, kept, grad_x, *before, sums)]
     share(batch, partial(backward, *arrays))
     by_row = sums.sum(0).view(-1, groups, 4, LANES).permute(2, 1, 3, 0).reshape(4, groups * LANES, -1)
     by_all = by_row[:, :units, : inputs + units + 1].reshape(4 * units, -1)
@@ -72,9 +72,5 @@ def lstm_backward(
 
 def _packed(w: Tensor) -> Tensor:
     packed = torch.zeros(groups_of(w.shape[0] // 4), w.shape[1], 4, LANES)
-    pack(_array(w), packed.numpy())
+    pack(array(w), packed.numpy())
     return packed
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()

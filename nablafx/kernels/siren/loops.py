@@ -11,8 +11,9 @@ import numpy as np
 from numba import njit
 
 from nablafx.kernels.conv.rows import add_up, move
-from nablafx.kernels.conv.tiles import ROWS, TILE, add_lanes, correlate, even, product
-from nablafx.kernels.registers import LANES, address, load, spread, store
+from nablafx.kernels.conv.steps import read
+from nablafx.kernels.conv.tiles import ROWS, TILE, add_lanes, correlate, even, point_at_rows, product, whole
+from nablafx.kernels.registers import LANES, load, spread, store
 from nablafx.kernels.vectors import INLINED, LOOP
 
 STRETCH = 10 * TILE
@@ -55,11 +56,12 @@ def forward(layers, height, x, y, first, last):
     columns = np.empty(height, np.int64)
     for job in range(first, last):
         for t in range(job * STRETCH, min((job + 1) * STRETCH, len(x)), TILE):
-            live, width = _sizes(t, len(x))
-            _enter(x, t, live, width, a, 0)
+            live = min(TILE, len(x) - t)
+            width = whole(live)
+            read(x, 1, 0, t, live, width, len(x), a, 0)
             count = 1
             for layer in layers:
-                _point(columns, a, 0, count)
+                point_at_rows(columns, a, 0, count)
                 product(columns, count, 0, layer, b, width)
                 count = layer.rows
                 for row in range(0, count * TILE, TILE):
@@ -81,23 +83,24 @@ def backward(layers, back, height, x, grad, grad_x, weights, biases, first, last
     columns, z = np.empty(height, np.int64), np.zeros(part, np.float32)
     for job in range(first, last):
         for t in range(job * STRETCH, min((job + 1) * STRETCH, len(x)), TILE):
-            live, width = _sizes(t, len(x))
-            _enter(x, t, live, width, heard, 0)
+            live = min(TILE, len(x) - t)
+            width = whole(live)
+            read(x, 1, 0, t, live, width, len(x), heard, 0)
             count = 1
             for k in range(depth - 1):
-                _point(columns, heard, k * part, count)
+                point_at_rows(columns, heard, k * part, count)
                 product(columns, count, 0, layers[k], z, width)
                 count = layers[k].rows
                 _bend(z, heard, slopes, (k + 1) * part, count, width)
-            _enter(grad, t, live, width, rising, 0)
+            read(grad, 1, 0, t, live, width, len(x), rising, 0)
             for k in range(depth - 1, -1, -1):
                 rows, inputs = layers[k].rows, back[k].rows
                 for o in range(rows):
                     biases[k][job, o] += add_up(rising, o * TILE, width)
-                _point(columns, heard, k * part, inputs)
+                point_at_rows(columns, heard, k * part, inputs)
                 groups = len(layers[k].bias) // ROWS
                 correlate(rising, groups, columns, even(columns, inputs), width, weights[k][job])
-                _point(columns, rising, 0, rows)
+                point_at_rows(columns, rising, 0, rows)
                 product(columns, rows, 0, back[k], falling, width)
                 if k:
                     _follow(falling, slopes, k * part, inputs, width, rising)
@@ -109,26 +112,6 @@ def gather(lanes, sums):
     """sums (jobs, M) of lanes (jobs, M LANES)."""
     for job in range(len(lanes)):
         add_lanes(lanes[job], sums[job])
-
-
-@njit(**INLINED)
-def _sizes(t, length):
-    """Numbers of the tile that begins at t, and so many in whole registers."""
-    live = min(TILE, length - t)
-    return live, (live + LANES - 1) // LANES * LANES
-
-
-@njit(**INLINED)
-def _enter(values, t, live, width, scratch, place):
-    move(values, t, scratch, place, live)
-    for n in range(place + live, place + width):
-        scratch[n] = 0
-
-
-@njit(**INLINED)
-def _point(columns, scratch, place, count):
-    for n in range(count):
-        columns[n] = address(scratch, place + n * TILE)
 
 
 @njit(**INLINED)

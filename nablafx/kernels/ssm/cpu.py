@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from nablafx.kernels.memory import array, copied
 from nablafx.kernels.ssm.loops import HALF, LANES, backward, forward
 from nablafx.kernels.threads import share
 
@@ -31,8 +31,8 @@ def scan(
     """y, the state after the last sample, and those before all blocks."""
     states = log_z.shape[1]
     y, starts = torch.empty(u.shape), torch.empty(starts_shape(u.shape, states))
-    after = state.detach().clone(memory_format=torch.contiguous_format)
-    arrays = [_array(t) for t in (u, log_z, gain, readout, direct, after, y, starts)]
+    after = copied(state)
+    arrays = [array(t) for t in (u, log_z, gain, readout, direct, after, y, starts)]
     share(u.shape[1], partial(forward, *arrays, block_size(states)))
     return y, after, starts
 
@@ -49,15 +49,10 @@ def scan_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of u, log_z, gain, readout, direct and the state."""
     grad_u = torch.empty(u.shape)
-    before = grad_state.detach().clone(memory_format=torch.contiguous_format)
+    before = copied(grad_state)
     grads = [torch.zeros(log_z.shape, dtype=torch.complex128) for _ in range(3)]
     grad_direct = torch.zeros(direct.shape, dtype=torch.float64)
-    given = [_array(t) for t in (grad_y, u, log_z, gain, readout, direct, starts)]
-    made = [_array(t) for t in (grad_u, before, *grads, grad_direct)]
+    given = [array(t) for t in (grad_y, u, log_z, gain, readout, direct, starts)]
+    made = [array(t) for t in (grad_u, before, *grads, grad_direct)]
     share(u.shape[1], partial(backward, *given, *made, block_size(log_z.shape[1])))
     return grad_u, *grads, grad_direct, before  # type: ignore[return-value]
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    # of complex numbers a conjugate may be one yet to be taken
-    return tensor.detach().resolve_conj().contiguous().numpy()

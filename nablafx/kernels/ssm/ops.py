@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from nablafx.kernels.backends import backend_of, load
-from nablafx.kernels.eager import is_plain
-from nablafx.kernels.proof import proven
+from nablafx.kernels.eager import runs_on_device
 from nablafx.kernels.ssm import reference
 
 _MOST_STATES = 64  # of CUDA's kernels, whose tables would find no room for more
@@ -26,7 +25,7 @@ def scan(
             return scan(u.float(), log_z, gain, readout, direct, state)
     system = (log_z, gain, readout, direct)
     exact = {t.dtype for t in system} == {torch.complex128, torch.float64} and state.dtype == torch.complex64
-    if not (exact and _runs_compiled(u, log_z.shape[-1])):
+    if not (exact and _has_room(u, log_z.shape[-1]) and runs_on_device("ssm", u)):
         return reference.scan(u, *system, state)
     # compiled loops would read beyond the end
     channels, states = log_z.shape
@@ -36,15 +35,8 @@ def scan(
     return y, after
 
 
-def _runs_compiled(u: Tensor, states: int) -> bool:
-    """Whether compiled kernels are there for this audio."""
-    kind = u.device.type
-    if not is_plain(kind, u):
-        return False
-    if kind == "cpu":
-        return backend_of(kind) == "numba"
-    fits = states <= _MOST_STATES and u.shape[-1] <= _LONGEST
-    return fits and backend_of(u.device) == "triton" and proven("ssm", u.device)
+def _has_room(u: Tensor, states: int) -> bool:
+    return u.device.type == "cpu" or (states <= _MOST_STATES and u.shape[-1] <= _LONGEST)
 
 
 @torch.library.custom_op("nablafx::ssm_scan", mutates_args=())
