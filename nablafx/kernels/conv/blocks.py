@@ -78,6 +78,8 @@ def gated_block(
 
 def _choice(operators: ModuleType, products: int, x: Tensor, *others: Tensor | None) -> ModuleType:
     """The operators, or the reference where they do not fit; products: of a sample of x."""
+    if not runs_on_device("conv", x, *(t for t in others if t is not None)):
+        return reference
+    # asked last: to an exporter the length is a symbol, and would be bound by this
     many = x.device.type != "cpu" or x.shape[0] * x.shape[-1] * products >= _FEW
-    fits = many and runs_on_device("conv", x, *(t for t in others if t is not None))
-    return operators if fits else reference
+    return operators if many else reference

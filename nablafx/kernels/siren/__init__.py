@@ -16,8 +16,9 @@ _FEW = 1_000_000
 def siren(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
     """See :mod:`nablafx.kernels.siren.reference`: by an operator where it may run, else in plain torch."""
     single = weights[0].shape[1] == weights[-1].shape[0] == 1
-    products = x.numel() * sum(weight.numel() for weight in weights)
-    if single and products >= _FEW and runs_compiled(x, *weights, *biases):
+    products = sum(weight.numel() for weight in weights)
+    # how long x is comes last: to an exporter it is a symbol, and would be bound by this
+    if single and runs_compiled(x, *weights, *biases) and x.numel() * products >= _FEW:
         return ops.siren(x, list(weights), list(biases))
     return reference.siren(x, weights, biases)
 
