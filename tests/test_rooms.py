@@ -25,7 +25,7 @@ FLOORS = [
     {"controllers"},
     {"effects"},
     {"analysis", "data", "embeddings", "plots"},
-    {"training"},
+    {"recording", "training"},
     {"convert", "report"},
     {"export"},
     {"sweep"},

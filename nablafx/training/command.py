@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import warnings
 from argparse import SUPPRESS
-from difflib import get_close_matches
-from inspect import isclass, signature
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dotenv import load_dotenv
 from jsonargparse import Namespace
@@ -19,19 +16,16 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-import nablafx.conditioning
-import nablafx.controllers
-import nablafx.effects
-import nablafx.processors
 from nablafx.data import PairedAudioDataModule
 from nablafx.effects.base import UnheardControlsError
 from nablafx.errors import UserError
 from nablafx.shipped import found_configs
-from nablafx.training import callbacks, losses, sinks
+from nablafx.training import callbacks, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
 from nablafx.training.files import replacing
 from nablafx.training.frechet import FrechetDistance
 from nablafx.training.media import MediaCallback
+from nablafx.training.parser import Parser
 from nablafx.training.record import RunRecord
 from nablafx.training.repeats import run as run_repeats
 from nablafx.training.repeats import take
@@ -63,18 +57,6 @@ def run(command: str, words: list[str]) -> None:
         return
     _quieten()
     Command(command, words)
-
-
-class Parser(LightningArgumentParser):
-    """Answers a wrong name with the nearest right one."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if not self.exit_on_error:
-            # a parser within a parser: the outer one will tell
-            super().error(message, ex)
-        # some of jsonargparse's answers name the nearest name themselves
-        hint = "" if "Did you mean" in message else _nearest(message, _vocabulary(self))
-        raise UserError(f"{message}{hint}\nEvery option: nablafx {self.prog.split()[-1]} --help") from ex
 
 
 class SaveConfig(Callback):
@@ -251,25 +233,6 @@ class Command(LightningCLI):
             sink.init_args.save_dir = str(self.folder)
             sink.init_args.name = self.config[self.command].name
         return chosen
-
-
-def _nearest(message: str, known: list[str]) -> str:
-    """A hint for the words of jsonargparse's message that look like a name in `known`, but are none."""
-    message = re.sub(r"<class '[^']*'>|Given value.*", "", message)
-    words = re.findall(r"['\"`]([\w.]+)['\"`]|--([\w.]+)|string: ([\w.]+)", message)
-    leaves = [word.split(".")[-1] for groups in words for word in groups if word]
-    near = [match for leaf in leaves if leaf not in known for match in get_close_matches(leaf, known, 1, 0.6)]
-    return f"\nDid you mean {' or '.join(dict.fromkeys(map(repr, near)))}?" if near else ""
-
-
-def _vocabulary(parser: LightningArgumentParser) -> list[str]:
-    """Every name that a config can hold: keys of the parser, classes of ours and their arguments."""
-    names = {part for action in parser._actions for part in str(action.dest).split(".")}
-    for package in (nablafx.effects, nablafx.conditioning, nablafx.processors, nablafx.controllers, losses, sinks):
-        for name, value in vars(package).items():
-            if isclass(value) and value.__module__.startswith("nablafx"):
-                names |= {name, *signature(value).parameters}
-    return sorted(names)
 
 
 def _quieten() -> None:

@@ -1,0 +1,48 @@
+"""What the command line's parser knows of this package: short names of classes, and answers to wrong ones."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from inspect import isclass, signature
+from typing import NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+import nablafx.conditioning
+import nablafx.controllers
+import nablafx.effects
+import nablafx.processors
+from nablafx.errors import UserError
+from nablafx.training import losses, sinks
+
+
+class Parser(LightningArgumentParser):
+    """Answers a wrong name with the nearest right one."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            # a parser within a parser: the outer one will tell
+            super().error(message, ex)
+        # some of jsonargparse's answers name the nearest name themselves
+        hint = "" if "Did you mean" in message else _nearest(message, _vocabulary(self))
+        raise UserError(f"{message}{hint}\nEvery option: nablafx {self.prog.split()[-1]} --help") from ex
+
+
+def _nearest(message: str, known: list[str]) -> str:
+    """A hint for the words of jsonargparse's message that look like a name in `known`, but are none."""
+    message = re.sub(r"<class '[^']*'>|Given value.*", "", message)
+    words = re.findall(r"['\"`]([\w.]+)['\"`]|--([\w.]+)|string: ([\w.]+)", message)
+    leaves = [word.split(".")[-1] for groups in words for word in groups if word]
+    near = [match for leaf in leaves if leaf not in known for match in get_close_matches(leaf, known, 1, 0.6)]
+    return f"\nDid you mean {' or '.join(dict.fromkeys(map(repr, near)))}?" if near else ""
+
+
+def _vocabulary(parser: LightningArgumentParser) -> list[str]:
+    """Every name that a config can hold: keys of the parser, classes of ours and their arguments."""
+    names = {part for action in parser._actions for part in str(action.dest).split(".")}
+    for package in (nablafx.effects, nablafx.conditioning, nablafx.processors, nablafx.controllers, losses, sinks):
+        for name, value in vars(package).items():
+            if isclass(value) and value.__module__.startswith("nablafx"):
+                names |= {name, *signature(value).parameters}
+    return sorted(names)
