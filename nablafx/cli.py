@@ -125,14 +125,14 @@ def main(words: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
         print(f"nablafx: there is no command {name!r}; {hint}", file=sys.stderr)
         return 2
-    from nablafx.errors import UserError
+    from nablafx.errors import UserError, plain
     from nablafx.trust import taking
 
     try:
         with taking(rest) as rest:
             COMMANDS[name].run(name, rest)
     except UserError as mistake:
-        print(f"nablafx {name}: {mistake}", file=sys.stderr)
+        print(f"nablafx {name}: {plain(str(mistake))}", file=sys.stderr)
         return mistake.status
     except KeyboardInterrupt:
         print(f"nablafx {name}: interrupted", file=sys.stderr)
