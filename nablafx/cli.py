@@ -125,12 +125,14 @@ def main(words: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
         print(f"nablafx: there is no command {name!r}; {hint}", file=sys.stderr)
         return 2
-    from nablafx.errors import UserError
+    from nablafx.errors import UserError, plain
+    from nablafx.trust import taking
 
     try:
-        COMMANDS[name].run(name, rest)
+        with taking(rest) as rest:
+            COMMANDS[name].run(name, rest)
     except UserError as mistake:
-        print(f"nablafx {name}: {mistake}", file=sys.stderr)
+        print(f"nablafx {name}: {plain(str(mistake))}", file=sys.stderr)
         return mistake.status
     except KeyboardInterrupt:
         print(f"nablafx {name}: interrupted", file=sys.stderr)
@@ -153,5 +155,6 @@ def _help() -> str:
             "  nablafx test -c logs/demo-ts9/lstm-32/tbptt/version_0/config.yaml",
             "",
             "nablafx COMMAND --help tells every option; --version this version.",
+            "--allow PACKAGE, with any command: configs may name classes of this package, whose code then runs.",
         ]
     )

@@ -13,9 +13,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from dotenv import load_dotenv
-
 from nablafx.training.runs import CHECKPOINTS, run_name
+from nablafx.trust import load_settings
 
 COMPRESSORS = ["ampeg-optocomp", "flamma-analogcomp", "yuer-dynacompressor", "ua-1176ln-limiter"]
 DRIVES = ["fulltone-fulldrive2", "harleybenton-greentint", "ibanez-ts9", "klon-centaur"]
@@ -146,7 +145,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("pattern", nargs="?", default="", help="part of a run's name; * stands for anything")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each experiment")
     arguments = parser.parse_args(words[:split])
-    load_dotenv(".env")
+    load_settings()
     root = Path(os.environ.get("LOG_ROOT") or "logs")
     experiments = [row for row in study() if fnmatch(row.name, f"*{arguments.pattern}*")]
     if not experiments:

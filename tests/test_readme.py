@@ -79,7 +79,8 @@ def test_parts_of_ones_own_train(code, config, knobless, knobbed, tmp_path, monk
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     knobs = {"demo": knobbed, "controls": "[D, T]"} if "conditioning" in config else {"demo": knobless}
     words = ["-c", tmp_path / "model.yaml", *data_words(**knobs), "--log_root", tmp_path / "logs", *ONE_STEP]
-    fitted = nablafx("fit", *words)
+    assert "--allow mine" in nablafx("fit", *words).err
+    fitted = nablafx("fit", *words, "--allow", "mine")
     assert fitted.status == 0, fitted.err
     assert list(tmp_path.rglob("best.ckpt"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from nablafx.errors import UserError
+from nablafx.errors import UserError, plain
 
 
 class DataError(UserError, ValueError):
@@ -35,7 +35,7 @@ class Report:
     def settle(self, speak: bool = True) -> None:
         """Warn of the notes (DataWarning; not if speak is False), then raise DataError for the problems."""
         if self._notes and speak:
-            warnings.warn(_text("Worth knowing about the data set", self._notes), DataWarning, stacklevel=3)
+            warnings.warn(plain(_text("Worth knowing about the data set", self._notes)), DataWarning, stacklevel=3)
         if self._problems:
             raise DataError(_text("The data set cannot be used", self._problems))
 

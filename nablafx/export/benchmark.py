@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from nablafx.effects import Effect
-from nablafx.errors import UserError
+from nablafx.errors import UserError, plain
 from nablafx.export.costs import macs, parameters, state_bytes
 from nablafx.export.model import Facts, Model
 from nablafx.export.paths import PATHS, NoPathError
@@ -139,7 +139,7 @@ def _print(results: list[Result], sizes: list[int]) -> None:
     for size in sizes:
         factors.add_column(f"{size:,}", justify="right")
     for result in results:
-        name, facts = escape(result.model.name), _facts(result.model)
+        name, facts = escape(plain(result.model.name)), _facts(result.model)
         state, latency = f"{facts['state_bytes']:,} B", f"{facts['latency']} samples"
         costs.add_row(name, f"{facts['parameters']:,}", f"{facts['macs'] / 1e6:.4g}", state, latency)
         for n, (path, cells) in enumerate(_rows(result)):
@@ -149,7 +149,7 @@ def _print(results: list[Result], sizes: list[int]) -> None:
     console.print(costs)
     console.print(factors)
     for (path, reason), names in _left_out(results).items():
-        console.print(f"Without {path}: {escape(f'{reason} ({names})')}")
+        console.print(f"Without {path}: {escape(plain(f'{reason} ({names})'))}")
 
 
 def _left_out(results: list[Result]) -> dict[tuple[str, str], str]:
@@ -208,6 +208,7 @@ def _write(results: list[Result], folder: Path, dark: bool) -> None:
 def _progress(cells: int) -> Iterator[Callable[[str], None]]:
     """A bar on a terminal, which moves as a cell begins; elsewhere a line at most every 10 s."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     console = Console(stderr=True)
@@ -218,10 +219,10 @@ def _progress(cells: int) -> Iterator[Callable[[str], None]]:
         def tell(cell: str) -> None:
             nonlocal done, told
             done += 1
-            bar.update(task, description=cell, completed=done)
+            bar.update(task, description=escape(plain(cell)), completed=done)
             if not console.is_terminal and time.monotonic() - told > _TELL_SECONDS:
                 told = time.monotonic()
-                print(f"{done} of {cells}: {cell}", file=sys.stderr, flush=True)
+                print(f"{done} of {cells}: {plain(cell)}", file=sys.stderr, flush=True)
 
         yield tell
 

@@ -13,6 +13,7 @@ import json
 import math
 from argparse import ArgumentError
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -22,16 +23,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-import nablafx.conditioning
-import nablafx.controllers
-import nablafx.effects
-import nablafx.processors
 from nablafx.effects import Effect
 from nablafx.export import nam
 from nablafx.export.formats import Check, Request, compare
 from nablafx.export.model import Facts, Model
 from nablafx.training.build import build
 from nablafx.training.checkpoints import CheckpointError, check_fits
+from nablafx.trust import PARTS
 
 SUFFIX = ".nablafx"
 FORMAT_VERSION = 1
@@ -40,8 +38,8 @@ _EFFECT, _SNAPSHOT = "effect.", "snapshot."
 _SNAPSHOT_SAMPLES = 4096
 # of the snapshot: other processors round otherwise, other weights are far from it
 _LIMIT = 1e-8
-_ROOMS = (nablafx.effects, nablafx.conditioning, nablafx.processors, nablafx.controllers)
-# what is built is described by classes of these rooms alone
+# what is built is described by classes of these rooms alone, whatever else the user allows to configs
+_ROOMS = tuple(map(import_module, PARTS))
 _KNOWN = {name for room in _ROOMS for name in room.__all__}
 _KNOWN |= {f"{room.__name__}.{name}" for room in (*_ROOMS, nam) for name in room.__all__}
 

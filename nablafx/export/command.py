@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import math
+import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nablafx.analysis.loudness import loudest
-from nablafx.errors import UserError
+from nablafx.errors import UserError, plain
 from nablafx.export.arguments import RIFF, add_model, knobs_of, read_mono
 from nablafx.export.formats import FORMATS, Check, ExportError, Request, load_format
 from nablafx.export.model import GEAR_TYPES, TONE_TYPES, Facts, Model
@@ -30,7 +31,7 @@ def run(words: list[str]) -> None:
     arguments = _parser().parse_args(words)
     model = _with_facts(read_model(arguments.model, arguments.checkpoint), arguments)
     entry = FORMATS[arguments.format]
-    path = Path(arguments.output) if arguments.output else Path(model.name.replace("/", "-") + entry.suffix)
+    path = Path(arguments.output) if arguments.output else Path(re.sub(r"[^\w.+-]", "-", model.name) + entry.suffix)
     if path.suffix != entry.suffix:
         raise UserError(f"{path}: a file of this format ends in {entry.suffix}")
     controls = knobs_of(model, arguments.controls)
@@ -95,7 +96,8 @@ def _print(model: Model, path: Path, checks: list[Check]) -> None:
     console.print(table)
     late = f", {model.latency} samples late" if model.latency else ", no latency"
     size = path.stat().st_size / 1000
-    console.print(f"Written {path} ({size:,.0f} kB; {model.sample_rate} Hz{late})", highlight=False, soft_wrap=True)
+    written = plain(f"Written {path} ({size:,.0f} kB; {model.sample_rate} Hz{late})")
+    console.print(written, markup=False, highlight=False, soft_wrap=True)
 
 
 def _with_facts(model: Model, arguments: argparse.Namespace) -> Model:

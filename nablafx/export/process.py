@@ -9,7 +9,7 @@ from pathlib import Path
 import soundfile
 from torch import Tensor
 
-from nablafx.errors import UserError
+from nablafx.errors import UserError, plain
 from nablafx.export.arguments import add_model, knobs_of
 from nablafx.export.automation import Automation, read_automation
 from nablafx.export.model import Model
@@ -37,13 +37,14 @@ def _render(model: Model, jobs: dict[Path, Path], knobs: Automation | Tensor | N
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     frames = {source: _frames(source) for source in jobs}
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:3.0f} %")
     with Progress(*columns, TimeRemainingColumn()) as bar:
-        task = bar.add_task(model.name, total=sum(frames.values()))
+        task = bar.add_task(plain(model.name), total=sum(frames.values()))
         for source, target in jobs.items():
-            bar.update(task, description=source.name)
+            bar.update(task, description=plain(source.name))
             done = render_file(model, source, target, knobs, lambda count: bar.advance(task, count))
-            bar.console.print(f"Written {target} ({done.seconds:.1f} s)", highlight=False, soft_wrap=True)
+            told = plain(f"Written {target} ({done.seconds:.1f} s)")
+            bar.console.print(told, markup=False, highlight=False, soft_wrap=True)
             if done.cut_peak is not None:
                 bar.console.print(
                     f"  its loudest sample, {done.cut_peak:.2f} times full scale, was cut off; a .wav file holds it",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nablafx.plots.style import Theme, label, legend, panel, sheet, theme_of
+from nablafx.plots.style import Theme, label, legend, literal, panel, sheet, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def plot_history(history: Mapping[str, Series], title: str = "Training", dark: b
         ):
             if len(points):
                 steps, ys = zip(*points, strict=True)
-                axes.plot(steps, ys, color=colour, lw=1.5, marker="o" if len(points) < 3 else None, label=name)
+                axes.plot(steps, ys, color=colour, lw=1.5, marker="o" if len(points) < 3 else None, label=literal(name))
         if len(values) and values.min() > 0 and values.max() > WIDE * values.min():
             axes.set_yscale("log")
         axes.grid(True, color=theme.faint, lw=0.5, alpha=0.6)
@@ -77,7 +77,7 @@ def plot_histories(
         for (name, history), (line, colour) in zip(histories.items(), _pens(theme, len(histories)), strict=True):
             points = history.get(column, ())
             steps, values = zip(*points, strict=True) if points else ((), ())
-            axes.plot(steps, values, line, color=colour, lw=1.5, label=name)
+            axes.plot(steps, values, line, color=colour, lw=1.5, label=literal(name))
         drawn = [v for history in histories.values() for _, v in history.get(column, ()) if v > 0]
         if drawn and max(drawn) > WIDE * min(drawn):
             axes.set_yscale("log")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nablafx.plots.style import Theme, theme_of
+from nablafx.plots.style import Theme, literal, theme_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def plot_ranking(rows: Sequence[Row], metrics: Sequence[str], confidence: float 
         _draw(axes, rows, places, metric, theme)
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.set_yticks([place for place, _, _ in labels])
-        axes.set_yticklabels([text for _, text, _ in labels] if number == 0 else [])
+        axes.set_yticklabels([literal(text) for _, text, _ in labels] if number == 0 else [])
         for tick, (_, _, is_title) in zip(axes.get_yticklabels(), labels, strict=True):
             tick.set_fontweight("bold" if is_title else "normal")
     _explain(figure, theme, confidence)
@@ -112,7 +112,7 @@ def _draw(axes: Axes, rows: Sequence[Row], places: list[int], metric: str, theme
         axes.set_xscale("log")
         # an interval may reach below zero, where a logarithm ends
         axes.set_xlim(left=min(positive) / 2)
-    axes.set_title(metric, color=theme.ink, fontsize=11, loc="left")
+    axes.set_title(literal(metric), color=theme.ink, fontsize=11, loc="left")
     axes.set_facecolor(theme.ground)
     axes.grid(True, color=theme.faint, linewidth=0.5, alpha=0.6)
     axes.set_axisbelow(True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nablafx.errors import plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -27,12 +29,17 @@ def theme_of(dark: bool) -> Theme:
     return DARK if dark else LIGHT
 
 
+def literal(text: str) -> str:
+    """As matplotlib shows it letter by letter: dollars would make mathematics of a name."""
+    return plain(text).replace("$", r"\$")
+
+
 def sheet(title: str, width: float, height: float, theme: Theme) -> Figure:
     """An empty figure of so many inches under its title."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=100, facecolor=theme.ground)
-    figure.suptitle(title, color=theme.ink, fontsize=13, y=1 - 0.1 / height)
+    figure.suptitle(literal(title), color=theme.ink, fontsize=13, y=1 - 0.1 / height)
     return figure
 
 
@@ -47,7 +54,7 @@ def panel(figure: Figure, place: Any, theme: Theme) -> Axes:
 
 def label(axes: Axes, theme: Theme, title: str, x: str, y: str = "") -> None:
     """Title on the left, and the names of the axes."""
-    axes.set_title(title, loc="left", color=theme.ink, fontsize=11)
+    axes.set_title(literal(title), loc="left", color=theme.ink, fontsize=11)
     axes.set_xlabel(x, color=theme.ink, fontsize=10)
     axes.set_ylabel(y, color=theme.ink, fontsize=10)
 

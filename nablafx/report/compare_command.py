@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nablafx.errors import UserError
+from nablafx.errors import UserError, plain
 from nablafx.report.compare import Comparison, compare
 from nablafx.report.runs import SHOWN, Run, known_metrics, read_runs
 from nablafx.report.tables import as_csv, as_markdown, as_text
@@ -27,7 +27,7 @@ def run(words: list[str]) -> None:
     if not console.is_terminal:
         console.width = 200
     for folder, reason in skipped.items():
-        console.print(f"Left out {folder}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        console.print(plain(f"Left out {folder}: {reason}"), markup=False, highlight=False, soft_wrap=True)
     if not runs:
         raise UserError("there is no finished run to compare; those above say what they miss")
     shown = _metrics(arguments.metrics, runs)
@@ -36,7 +36,7 @@ def run(words: list[str]) -> None:
         console.print(part, highlight=False)
     every = compare(runs, list(dict.fromkeys([*shown, *known_metrics(runs)])), arguments.confidence)
     files = _write(Path(arguments.output), comparison, every)
-    print("\n".join(f"Written {path}" for path in files))
+    print(plain("\n".join(f"Written {path}" for path in files)))
 
 
 def _metrics(given: str | None, runs: list[Run]) -> list[str]:

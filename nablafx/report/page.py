@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ASSETS = files("nablafx.report") / "assets"
+# of the page: nothing from elsewhere, and of scripts and styles its own, by their digests
+POLICY = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"
 MEANINGS = {
     "esr": "energy of the error to that of the target",
     "mrstft": "multi-resolution STFT loss: spectral convergence and log-magnitude differences",
@@ -45,12 +48,14 @@ def render(
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     read = FunctionLoader(lambda name: (ASSETS / name).read_text(encoding="utf-8"))
-    template = Environment(
+    environment = Environment(
         loader=read, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template("page.html")
+    )
+    script, style = (_digest(environment.get_template(name).render()) for name in ("script.js", "page.css"))
     known = known_metrics(entry.run for entry in entries)
     metrics = list(dict.fromkeys([*(name for name in SHOWN if name in known), *known]))
-    return template.render(
+    return environment.get_template("page.html").render(
+        policy=f"{POLICY}; script-src {script}; style-src {style}",
         title=title,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         version=version("nablafx"),
@@ -62,6 +67,11 @@ def render(
         training=[_shown(picture) for picture in _curves(histories)],
         several=len(entries) > 1,
     )
+
+
+def _digest(text: str) -> str:
+    """How a Content-Security-Policy names what may stand in a page."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _best(entries: Sequence[Entry], metrics: Sequence[str]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nablafx.errors import UserError
+from nablafx.errors import UserError, plain
 from nablafx.report.runs import Run, read_runs
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def run(words: list[str]) -> None:
         raise UserError(f"{given}; they need a number above 0, and 1 or more")
     runs, skipped = read_runs(arguments.run)
     for folder, reason in skipped.items():
-        print(f"Left out {folder}: {reason}")
+        print(plain(f"Left out {folder}: {reason}"))
     if not runs:
         raise UserError("there is no finished run to report on; those above say what they miss")
     if len(runs) > MOST_RUNS:
@@ -51,11 +51,11 @@ def _write_page(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
     content = render(entries, list(scenes.values()), histories, arguments.title or _title(runs))
     try:
         with replacing(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+            temporary.write_text(content, encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error}; name another file with --output") from error
     size = path.stat().st_size / 1e6
-    print(f"Written {path} ({size:.1f} MB)\nOpen {path.resolve().as_uri()}")
+    print(plain(f"Written {path} ({size:.1f} MB)\nOpen {path.resolve().as_uri()}"))
 
 
 def _write_test(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
@@ -75,10 +75,10 @@ def _gathered(runs: Sequence[Run], seconds: float, count: int) -> tuple[list[Ent
     scenes: Scenes = {}
     entries = []
     for number, (found, label) in enumerate(zip(runs, labels(runs), strict=True)):
-        print(f"Listening to {label}, {number + 1} of {len(runs)}", flush=True)
+        print(plain(f"Listening to {label}, {number + 1} of {len(runs)}"), flush=True)
         entries.append(gather(number, found, label, scenes, seconds, count))
         if entries[-1].note:
-            print(f"Without audio: {entries[-1].note}")
+            print(plain(f"Without audio: {entries[-1].note}"))
     return entries, scenes
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from nablafx.errors import plain
 from nablafx.report.compare import Comparison, Overall, Table
 from nablafx.report.groups import Group
 
@@ -69,23 +70,32 @@ def _number(value: float) -> str:
 def as_markdown(comparison: Comparison) -> str:
     lines = ["# Comparison of runs", ""]
     for flag in comparison.flags:
-        lines += [f"> **Note** {flag}", ""]
+        lines += [f"> **Note** {_literal(flag)}", ""]
     for table in comparison.tables:
-        lines += [f"## {table.title}", "", *_grid(_table(table, comparison.metrics)), ""]
+        lines += [f"## {_literal(table.title)}", "", *_grid(_table(table, comparison.metrics)), ""]
     if comparison.overall:
         lines += [f"## {_heading(comparison.overall)}", "", *_grid(_mean_ranks(comparison.overall)), ""]
     return "\n".join([*lines, _legend(comparison), ""])
 
 
 def _grid(rows: list[list[str]]) -> list[str]:
-    head, *body = (f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows)
+    head, *body = (f"| {' | '.join(map(_literal, row))} |" for row in rows)
     return [head, f"| --- |{' ---: |' * (len(rows[0]) - 1)}", *body]
+
+
+def _literal(text: str) -> str:
+    """In Markdown: names make no cells, tags, links or pictures."""
+    words = plain(text).replace("\n", " ").replace("\\", "\\\\")
+    return words.replace("|", "\\|").replace("<", "\\<").replace("](", "]\\(").replace("`", "\\`")
 
 
 def as_text(comparison: Comparison) -> Iterator[RenderableType]:
     """What is printed."""
-    from rich.markup import escape
+    from rich import markup
     from rich.table import Table as Grid
+
+    def escape(text: str) -> str:
+        return markup.escape(plain(text))
 
     parts = [(table.title, _table(table, comparison.metrics)) for table in comparison.tables]
     if comparison.overall:

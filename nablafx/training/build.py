@@ -11,10 +11,16 @@ import nablafx.conditioning
 import nablafx.controllers
 import nablafx.processors  # noqa: F401  short names in configs resolve among what is imported
 from nablafx.effects import Effect
+from nablafx.trust import only_allowed
 
 
+@only_allowed()
 def build(effect: Any, num_controls: int, sample_rate: int = 48_000) -> Effect:
-    """The effect that a config describes, for a device with so many controls."""
+    """The effect that a config describes, for a device with so many controls.
+
+    Raises:
+        ForeignClassError: it is made of a class that is not allowed.
+    """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Effect, "effect")
     # the parser writes into what it is given

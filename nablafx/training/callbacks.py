@@ -11,6 +11,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from nablafx.errors import plain
 from nablafx.plots import plot_comparison
 from nablafx.training.files import inside, png_bytes, replacing, write_wav
 from nablafx.training.processes import gathered
@@ -75,7 +76,7 @@ def _print_table(columns: list[str], rows: Mapping[str, Mapping[str, float]]) ->
     from rich.console import Console
 
     console = Console()
-    cells = [[name, *(f"{row[key]:.4g}" if key in row else "" for key in columns)] for name, row in rows.items()]
+    cells = [[plain(name), *(f"{row[key]:.4g}" if key in row else "" for key in columns)] for name, row in rows.items()]
     by_file = [["file", *columns], *cells]
     by_metric = [["metric", *rows], *_transposed(by_file)[1:]]
     widest = console.width if console.is_terminal else _width(by_file)

@@ -9,7 +9,6 @@ from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
-from dotenv import load_dotenv
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
@@ -39,6 +38,7 @@ from nablafx.training.runs import (
     run_name,
 )
 from nablafx.training.system import System
+from nablafx.trust import load_settings, only_allowed
 
 MONITOR = "loss/val/total"
 
@@ -49,14 +49,15 @@ def run(command: str, words: list[str]) -> None:
     Raises:
         UserError: what the user can mend.
     """
-    load_dotenv(".env")
+    load_settings()
     words = found_configs(words)
     rest, repeats = take(words, "--repeats")
     if command == "fit" and repeats:
         run_repeats(rest, repeats[-1])
         return
     _quieten()
-    Command(command, words)
+    with only_allowed():
+        Command(command, words)
 
 
 class SaveConfig(Callback):

@@ -15,6 +15,7 @@ import nablafx.effects
 import nablafx.processors
 from nablafx.errors import UserError
 from nablafx.training import losses, sinks
+from nablafx.trust import refusal
 
 
 class Parser(LightningArgumentParser):
@@ -24,6 +25,9 @@ class Parser(LightningArgumentParser):
         if not self.exit_on_error:
             # a parser within a parser: the outer one will tell
             super().error(message, ex)
+        refused = refusal(message)
+        if refused:
+            raise refused from ex
         # some of jsonargparse's answers name the nearest name themselves
         hint = "" if "Did you mean" in message else _nearest(message, _vocabulary(self))
         raise UserError(f"{message}{hint}\nEvery option: nablafx {self.prog.split()[-1]} --help") from ex

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nablafx.errors import UserError
+from nablafx.errors import UserError, plain
 from nablafx.plots import plot_history
 from nablafx.training.controls import controls_of
 from nablafx.training.figures import FIGURES, Subject, draw
@@ -45,7 +45,7 @@ def run(words: list[str]) -> None:
                 temporary.write_bytes(png_bytes(figure))
         except OSError as error:
             raise UserError(f"cannot write {path}: {error}; name another folder with --output") from error
-        print(f"Written {path}", flush=True)
+        print(plain(f"Written {path}"), flush=True)
 
 
 def _figures(names: list[str], subject: Subject, loaded: Loaded, dark: bool) -> Iterator[tuple[str, Figure | None]]:
@@ -92,7 +92,7 @@ def _subject(loaded: Loaded, given: str | None, seconds: float) -> Subject:
     try:
         excerpt = next(excerpts(loaded, seconds, 1))
     except UserError as error:
-        print(f"Without audio: {error}")
+        print(plain(f"Without audio: {error}"))
     controls = None if given is None else controls_of(given, loaded.control_names)
     return subject_of(loaded, excerpt, str(loaded.folder), controls)
 

@@ -1,0 +1,6 @@
+"use strict";
+(() => {
+{% include "player.js" %}
+{% include "blind.js" %}
+{% include "page.js" %}
+})();
