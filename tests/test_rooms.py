@@ -16,7 +16,7 @@ PACKAGE = ROOT / "nablafx"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # from the ground up; rooms of one floor do not know each other
 FLOORS = [
-    {"errors"},
+    {"errors", "processes"},
     {"shipped", "trust", "writing"},
     {"kernels"},
     {"dsp"},

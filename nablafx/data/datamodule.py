@@ -10,29 +10,22 @@ from typing import Any, Literal, TypedDict
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
+from nablafx.data.arguments import check_arguments
 from nablafx.data.audio import FileStore, MemoryStore, Track, free_memory, track
 from nablafx.data.checks import check_pairs
 from nablafx.data.dataset import Batch, Clip, Clips, collate, collate_unsliced, slice_batch
-from nablafx.data.errors import DataError, Report
+from nablafx.data.errors import Report
 from nablafx.data.files import Pair, PairedFolders
 from nablafx.data.inspection.cache import Cache
-from nablafx.data.loader import ResumableLoader, ResumableSampler
+from nablafx.data.loader import ResumableLoader, ResumableSampler, shared
 from nablafx.data.progress import is_first_process, progress
 from nablafx.data.splits import GUARD_S, Split, evenly, segment_starts, split_by_file, split_by_time
+from nablafx.processes import place, told_by_first
 
 _EXCERPT_ITEMS = 4
 _ROOM = 4  # times the audio that must be free on an accelerator before it is kept there by itself
-_NEEDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "segment_length": (lambda value: value >= 1, "1 sample or more"),
-    "context": (lambda value: value >= 0, "0 samples or more"),
-    "batch_size": (lambda value: value >= 1, "1 item or more"),
-    "split": (lambda value: value in ("time", "file"), "time or file"),
-    "val_fraction": (lambda value: 0 < value < 1, "a fraction between 0 and 1"),
-    "data_to_use": (lambda value: 0 < value <= 1, "a fraction above 0, at most 1"),
-    "sample_rate": (lambda value: value >= 1, "a rate in Hz"),
-}
 
 
 class HeardFile(TypedDict, total=False):
@@ -94,8 +87,8 @@ class PairedAudioDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check_arguments(segment_length=segment_length, context=context, batch_size=batch_size, split=split)
-        _check_arguments(val_fraction=val_fraction, data_to_use=data_to_use, sample_rate=sample_rate)
+        check_arguments(segment_length=segment_length, context=context, batch_size=batch_size, split=split)
+        check_arguments(val_fraction=val_fraction, data_to_use=data_to_use, sample_rate=sample_rate)
         self.folders = PairedFolders(dry, wet, None if controls == "none" else controls, setting)
         self.control_names = self.folders.control_names
         self.num_controls = len(self.control_names)
@@ -131,8 +124,7 @@ class PairedAudioDataModule(LightningDataModule):
         """Segments of the training stretches, in an order that seed and epoch alone decide."""
         clips = self._segments("train")
         clips = [clips[index] for index in evenly(len(clips), max(round(self.data_to_use * len(clips)), 1))]
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = ResumableSampler(Clips(clips), world, rank, self.seed)
+        sampler = ResumableSampler(Clips(clips), *place(), self.seed, self.batch_size)
         return self._loader(clips, self.batch_size, self.context, sampler)
 
     def val_dataloader(self) -> DataLoader:
@@ -184,17 +176,29 @@ class PairedAudioDataModule(LightningDataModule):
             yield collate([self._whole(pairs[index])], FileStore(), 0)
 
     def _prepare(self, part: str, find: Callable[[Report], list[Pair]]) -> list[Pair]:
-        """Pair, check and, where needed, resample the files of a part, unless that is done already."""
+        """Pair, check and, where needed, resample the files of a part, unless that is done already.
+
+        The first process does it, and the others take what it found.
+        """
         if part not in self._pairs:
-            report = Report()
-            pairs = find(report)
-            found = check_pairs(pairs, self.channel, report, self._cache)
-            report.settle(speak=is_first_process())
-            self.memory_ms = found.memory_ms or self.memory_ms
-            for path in progress(_paths(pairs), "Reading audio"):
-                self._tracks[path] = track(path, found.channel(path), self.sample_rate)
+            pairs, channels, self.memory_ms = told_by_first(partial(self._check, find))
+            self._read(pairs, channels)
             self._pairs[part] = pairs
         return self._pairs[part]
+
+    def _check(self, find: Callable[[Report], list[Pair]]) -> tuple[list[Pair], dict[Path, int], float | None]:
+        """The pairs, the channel of each file, and how long the device remembers."""
+        report = Report()
+        pairs = find(report)
+        found = check_pairs(pairs, self.channel, report, self._cache)
+        report.settle(speak=is_first_process())
+        channels = {path: found.channel(path) for path in _paths(pairs)}
+        self._read(pairs, channels)
+        return pairs, channels, found.memory_ms or self.memory_ms
+
+    def _read(self, pairs: list[Pair], channels: dict[Path, int]) -> None:
+        for path in progress([path for path in _paths(pairs) if path not in self._tracks], "Reading audio"):
+            self._tracks[path] = track(path, channels[path], self.sample_rate)
 
     def _split(self) -> dict[Path, Split]:
         frames = {pair.dry: self._tracks[pair.dry].frames for pair in self._pairs["trainval"]}
@@ -255,13 +259,15 @@ class PairedAudioDataModule(LightningDataModule):
             self._memory.load(self._tracks[path])
 
     def _loader(
-        self, clips: list[Clip], batch_size: int, context: int, sampler: ResumableSampler | None = None
+        self, clips: list[Clip], batch_size: int, context: int, sampler: DistributedSampler | None = None
     ) -> DataLoader:
         gather: Callable = partial(collate, store=self._memory if self.preload else FileStore(), context=context)
-        workers = self.num_workers
+        workers, kind = self.num_workers, ResumableLoader if sampler else DataLoader
+        if sampler is None:
+            clips, sampler = shared(clips, *place())
         if self._is_cached:
             gather, workers = partial(collate_unsliced, context=context), 0
-        return (ResumableLoader if sampler else DataLoader)(
+        return kind(
             Clips(clips),
             batch_size=batch_size,  # by name: Lightning makes the loader anew for predict, from names
             sampler=sampler,
@@ -275,10 +281,3 @@ class PairedAudioDataModule(LightningDataModule):
 
 def _paths(pairs: list[Pair]) -> list[Path]:
     return list(dict.fromkeys(path for pair in pairs for path in (pair.dry, pair.wet) if path))
-
-
-def _check_arguments(**given: Any) -> None:
-    for name, value in given.items():
-        holds, needed = _NEEDS[name]
-        if not holds(value):
-            raise DataError(f"{name}: {value!r}: needs {needed}")

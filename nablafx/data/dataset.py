@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from nablafx.data.audio import Track
 
+IDLE = ""  # name of an item that nobody asked for
+
 
 class Batch(NamedTuple):
     """What a training, validation, test or prediction step gets.
@@ -18,6 +20,7 @@ class Batch(NamedTuple):
     x: dry audio (B, 1, context + T), float32. y: wet audio of the same shape, or None where only an output is
     asked for. controls: the knobs (B, num_controls) in [0, 1], or None for a device without. names: one a
     item. context: samples at the start that are run and not scored; before a file's start they are silence.
+    is_idle: there is nothing to do, and the process only keeps in step with the others.
     """
 
     x: Tensor
@@ -25,6 +28,10 @@ class Batch(NamedTuple):
     controls: Tensor | None
     names: list[str]
     context: int
+
+    @property
+    def is_idle(self) -> bool:
+        return self.names == [IDLE]
 
 
 class Clip(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nablafx import processes
+
 State = tuple[Tensor, Tensor, Tensor]
 
 _MOMENTUM = 0.1
@@ -52,8 +54,12 @@ class RunningNorm(nn.Module):
 
     @torch.no_grad()
     def absorb(self, state: State) -> State:
-        """Move the statistics a tenth of the way (faster in the first steps) to those of the state; empties it."""
-        count, total, squares = (s.sum(0).double() for s in state)
+        """Move the statistics a tenth of the way (faster in the first steps) to those of the state; empties it.
+
+        What processes that train together have gathered is added: all of them have to call it.
+        """
+        sums = processes.summed(torch.cat([s.sum(0).double() for s in state]))
+        count, total, squares = sums.split([s.shape[-1] for s in state])
         heard = (count > 0).float().squeeze()
         mean = total / count.clamp_min(1)
         var = (squares / count.clamp_min(1) - mean * mean).clamp_min(0)

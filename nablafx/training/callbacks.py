@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 from nablafx.errors import plain
 from nablafx.plots import plot_comparison
+from nablafx.processes import gathered
 from nablafx.training.files import inside, png_bytes, replacing, write_wav
-from nablafx.training.processes import gathered
 
 # of a terminal's width: longer names of files are folded where the table is
 _NAMES_SHARE = 3
@@ -23,7 +23,7 @@ _NAMES_SHARE = 3
 class TestReport(Callback):
     """Writes `metrics.csv`, prints it as a table, and draws `test/<name>.png` for `max_pictures` files.
 
-    `test_step` returns {"name", "values": {metric: number}, "x", "y", "prediction"} with CPU tensors (1, T),
+    `test_step` returns {"name", "values": {metric: number}, "x", "y", "prediction"} with CPU tensors (1, T), or None,
     and the module holds `test_totals: {metric: float}` when the test ends. `metrics.csv` has a row a file and
     a last row `all`. `folder` is the run's; without it, the trainer's default_root_dir.
     """
@@ -38,8 +38,12 @@ class TestReport(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._rows = {}
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        if len(self._rows) < self.max_pictures:
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if outputs is None:
+            return
+        if batch_idx * trainer.world_size + trainer.global_rank < self.max_pictures:
             name, rate = outputs["name"], pl_module.sample_rate
             figure = plot_comparison(outputs["y"], outputs["prediction"], rate, outputs["x"], name)
             with replacing(inside(_folder(self, trainer) / "test", name, ".png")) as temporary:
@@ -47,7 +51,7 @@ class TestReport(Callback):
         self._rows[outputs["name"]] = {key: float(value) for key, value in outputs["values"].items()}
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        rows = dict(sorted(row for part in gathered(self._rows, trainer) for row in part.items()))
+        rows = dict(sorted(row for part in gathered(self._rows) for row in part.items()))
         if trainer.is_global_zero:
             rows["all"] = {key: float(value) for key, value in pl_module.test_totals.items()}
             columns = list(dict.fromkeys(key for row in rows.values() for key in row))
@@ -131,7 +135,7 @@ def _grid(cells: list[list[str]], all_is_last_row: bool = False, longest_name: i
 class PredictionWriter(Callback):
     """Writes `predictions/<name>.wav`, 32-bit float and as long as the input, as each file is rendered.
 
-    `predict_step` returns {"name": a relative path without suffix, "prediction": CPU tensor (1, T)}.
+    `predict_step` returns {"name": a relative path without suffix, "prediction": CPU tensor (1, T)}, or None.
     `folder` is the run's; without it, the trainer's default_root_dir. Raises ValueError for a name that leads
     out of it.
     """
@@ -140,6 +144,8 @@ class PredictionWriter(Callback):
         self.folder = folder
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
+        if outputs is None:
+            return
         path = inside(_folder(self, trainer) / "predictions", outputs["name"], ".wav")
         write_wav(path, outputs["prediction"], pl_module.sample_rate)
 

@@ -11,14 +11,14 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from nablafx.embeddings import Embedding, Gaussian, embedding, frechet_distance, kind, resampled
-from nablafx.training.processes import gathered
+from nablafx.processes import gathered
 
 
 class FrechetDistance(Callback):
     """`fad_<embedding>` of a test: in the module's `test_totals`, and to every logger as "metrics/test/fad_…".
 
-    It hears what `test_step` returns, {"y", "prediction"} as CPU tensors (1, T) at the module's `sample_rate`, file by
-    file in constant memory, and stands before :class:`TestReport` among the callbacks, which writes the totals.
+    It hears what `test_step` returns, {"y", "prediction"} as CPU tensors (1, T) at the module's `sample_rate`, or None,
+    file by file in constant memory, and stands before :class:`TestReport` among the callbacks, which writes the totals.
     """
 
     def __init__(self, embeddings: Sequence[str] = ("mel",)) -> None:
@@ -44,12 +44,12 @@ class FrechetDistance(Callback):
         self._sides = {name: (Gaussian(n.size), Gaussian(n.size)) for name, n in self._networks.items()}
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *_: Any) -> None:
-        for name, network in self._networks.items():
+        for name, network in self._networks.items() if outputs else ():
             for side, audio in zip(self._sides[name], (outputs["y"], outputs["prediction"]), strict=True):
                 side.update(_vectors(network, audio, pl_module))
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        sides = _from_all_processes(self._sides, trainer)
+        sides = _from_all_processes(self._sides)
         distances = {f"fad_{name}": _distance(name, *pair) for name, pair in sides.items()}
         self._networks, self._sides = {}, {}
         if distances:
@@ -75,10 +75,8 @@ def _distance(name: str, target: Gaussian, prediction: Gaussian) -> float:
     return frechet_distance(target, prediction)
 
 
-def _from_all_processes(
-    sides: dict[str, tuple[Gaussian, Gaussian]], trainer: Trainer
-) -> dict[str, tuple[Gaussian, Gaussian]]:
-    first, *others = gathered(sides, trainer)
+def _from_all_processes(sides: dict[str, tuple[Gaussian, Gaussian]]) -> dict[str, tuple[Gaussian, Gaussian]]:
+    first, *others = gathered(sides)
     for other in others:
         for name, pair in first.items():
             for mine, theirs in zip(pair, other[name], strict=True):

@@ -37,6 +37,30 @@ def default_metrics() -> MetricCollection:
     return MetricCollection(metrics, compute_groups=False)
 
 
+def joined(metrics: MetricCollection) -> MetricCollection:
+    """The same metrics, whose value of one batch is that of the batches of all processes."""
+    for metric in metrics.values():
+        metric.dist_sync_on_step = True
+    return metrics
+
+
+class LossSums(Metric):
+    """The sums (size,) that the terms of a loss are made of; update: what a batch adds."""
+
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.add_state("sums", default=torch.zeros(size), dist_reduce_fx="sum")
+
+    def update(self, sums: Tensor) -> None:
+        self.sums = self.sums + sums
+
+    def compute(self) -> Tensor:
+        return self.sums
+
+
 class Sums(Metric):
     """value = Σ numerator / Σ denominator over all updates; NaN before anything was heard."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torchmetrics import MeanMetric
 
 from nablafx.data import Batch
 from nablafx.effects import Effect
@@ -19,7 +18,7 @@ from nablafx.training.compiling import CompiledEffect
 from nablafx.training.handshake import check_data, check_loss
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.memory import keep_freed
-from nablafx.training.metrics import Correlation, default_metrics
+from nablafx.training.metrics import Correlation, LossSums, default_metrics, joined
 from nablafx.training.optimizers import adamw_on_plateau, clip, parameter_groups
 from nablafx.training.perceptual import AliasingMeter, file_metrics
 from nablafx.training.watch import INVERTED, NonFiniteWatch, check_validation_loss, inversion_message
@@ -82,12 +81,12 @@ class System(LightningModule):
         self.sample_rate = sample_rate
         self._compiled = CompiledEffect(effect, self._waiting) if compile else None
         metrics = default_metrics()
-        self.train_metrics = metrics.clone(prefix="metrics/train/")
+        self.train_metrics = joined(metrics.clone(prefix="metrics/train/"))
         self.val_metrics = metrics.clone(prefix="metrics/val/")
         self.test_metrics = metrics.clone()
         self.file_metrics = file_metrics()
         self.test_totals: dict[str, float] = {}
-        self._val_losses = torch.nn.ModuleDict({name: MeanMetric() for name in ("total", *self.loss.weights)})
+        self._val_loss = LossSums(self.loss.size)
         self._correlation = Correlation()
         self._aliasing = AliasingMeter()
         self._watch = NonFiniteWatch()
@@ -119,7 +118,7 @@ class System(LightningModule):
         totals, values, predictions = [], [], []
         for x_piece, y_piece in _pieces(x, y, self.tbptt_samples):
             prediction, state = self._run(x_piece, batch.controls, state)
-            total, terms = self.loss(prediction, y_piece)
+            total, terms = self.loss.joined(prediction, y_piece)
             self._watch.note(total, self.global_step, batch.names)
             self._optimize(total)
             state = pytree.tree_map(torch.detach, self.effect.absorb(state))
@@ -151,25 +150,21 @@ class System(LightningModule):
         self._watch.look(self._last_checkpoint())
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
+        if batch.is_idle:
+            return
         prediction, _ = self._run(batch.x, batch.controls)
         prediction, target = (track[..., batch.context :] for track in (prediction, _target(batch)))
-        total, terms = self.loss(prediction, target)
-        for name, value in {"total": total, **terms}.items():
-            self._val_loss(name).update(value, weight=len(target))
+        self._val_loss.update(self.loss.sums(prediction, target))
         self.val_metrics.update(prediction, target)
         self._correlation.update(prediction, target)
 
     def on_validation_epoch_end(self) -> None:
-        losses = {name: self._val_loss(name) for name in self._val_losses}
-        values = {name: metric.compute() for name, metric in losses.items()}
-        total = values.pop("total")
+        total, values = self.loss.of_sums(self._val_loss.compute())
         self._log_losses("val", total, values, self.global_step)
         self._log(self.val_metrics.compute(), self.global_step)
         correlation = float(self._correlation.compute())
-        for metric in losses.values():
+        for metric in (self._val_loss, self.val_metrics, self._correlation):
             metric.reset()
-        self.val_metrics.reset()
-        self._correlation.reset()
         if self.trainer.sanity_checking:
             return
         check_validation_loss(float(total), self.global_step, self._last_checkpoint())
@@ -181,7 +176,9 @@ class System(LightningModule):
     def on_test_start(self) -> None:
         self._aliasing.forget()
 
-    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any] | None:
+        if batch.is_idle:
+            return None
         prediction, target = self.render(batch.x, batch.controls), _target(batch)
         metrics = self.test_metrics.clone()
         metrics.reset()
@@ -208,7 +205,9 @@ class System(LightningModule):
         for metric in (self.test_metrics, self.file_metrics, self._correlation):
             metric.reset()
 
-    def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+    def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any] | None:
+        if batch.is_idle:
+            return None
         return {"name": batch.names[0], "prediction": self.render(batch.x, batch.controls)[0].cpu()}
 
     @torch.no_grad()
@@ -257,9 +256,6 @@ class System(LightningModule):
             axis = {"step": step, "epoch": self.current_epoch}
             values = {**values, **{k: torch.full((), float(v), device=self.device) for k, v in axis.items()}}
         self.log_dict(values)
-
-    def _val_loss(self, name: str) -> MeanMetric:
-        return cast(MeanMetric, self._val_losses[name])
 
     def _tell_inversion(self, correlation: float) -> None:
         if correlation < INVERTED and not self._inversion_told:

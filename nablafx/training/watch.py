@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nablafx.errors import UserError
+from nablafx.processes import gathered
 
 # correlation of output and target from which on an output counts as inverted; untrained ones are near zero
 INVERTED = -0.3
@@ -42,7 +43,9 @@ class NonFiniteWatch:
         bad = ~torch.stack([loss for loss, _, _ in noted]).isfinite()
         first = int(torch.where(bad.any(), bad.int().argmax(), -1))
         if first >= 0:
-            _, step, names = noted[first]
+            _, step, own = noted[first]
+            # all processes have the same losses, and look at them together
+            names = [name for part in gathered(own) for name in part]
             raise NonFiniteLossError(
                 f"the training loss became NaN or infinite at step {step}, on the segments {', '.join(names)}. "
                 f"{last_checkpoint} Lower the learning rate (model.lr) or clip harder (model.gradient_clip_val), "

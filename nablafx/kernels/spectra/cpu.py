@@ -7,9 +7,12 @@ from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from nablafx.kernels.spectra.loops import SEGMENT, collect, measure
+from nablafx import processes
+from nablafx.kernels.spectra import loops
+from nablafx.kernels.spectra.loops import SEGMENT
 from nablafx.kernels.threads import share
 
 # parts that each resolution is cut into for threads: all of them at once, for each has other costs
@@ -28,30 +31,39 @@ class _Resolution(NamedTuple):
     sums: np.ndarray
     parts: np.ndarray
 
+    def total(self, rows: int) -> np.ndarray:
+        """Its row of what is measured."""
+        return np.append(self.sums.sum(0), rows * self.frames * (len(self.tables[0]) + 1))
 
-def distance(
+
+def measure(
     prediction: Tensor,
     target: Tensor,
     windows: Sequence[Tensor],
     fft_sizes: Sequence[int],
     hop_sizes: Sequence[int],
     with_gradient: bool,
+    joined: bool = False,
 ) -> tuple[Tensor, Tensor]:
     audio = [track.detach().contiguous().numpy() for track in (prediction, target)]
     sizes = zip(windows, fft_sizes, hop_sizes, strict=True)
     resolutions = [_resolution(*size, prediction.shape, with_gradient) for size in sizes]
     share(_SHARES, partial(_measure, audio, resolutions))
     gradient = prediction.new_zeros(prediction.shape) if with_gradient else prediction.new_empty(0)
-    value, scales = 0.0, []
-    for one in resolutions:
-        (off, energy), ratio = np.sqrt((sums := one.sums.sum(0))[:2]), sums[2]
-        bins = audio[0].shape[0] * one.frames * (len(one.tables[0]) + 1)
-        value += (off / energy + ratio / bins) / len(resolutions)
-        by_size = 1.0 / (off * energy) if off > 0 else 0.0
-        scales.append(np.array([by_size, 1.0 / bins], np.float32) / np.float32(len(resolutions)))
+    sums = torch.from_numpy(np.stack([one.total(len(prediction)) for one in resolutions]))
+    sums = processes.summed(sums) if joined else sums
     if with_gradient:
+        weight = (processes.count() if joined else 1) / len(resolutions)
+        scales = [_scale(row, weight) for row in sums.tolist()]
         share(len(gradient), partial(_collect, resolutions, scales, gradient.numpy()))
-    return prediction.new_tensor(value), gradient
+    return sums, gradient
+
+
+def _scale(row: list[float], weight: float) -> np.ndarray:
+    """What the gradients that the loops leave are multiplied by."""
+    off, energy, _, bins = row
+    by_size = 1.0 / np.sqrt(off * energy) if off > 0 else 0.0
+    return np.array([by_size * weight, weight / bins], np.float32)
 
 
 def _resolution(window: Tensor, fft_size: int, hop: int, shape: Sequence[int], with_gradient: bool) -> _Resolution:
@@ -69,14 +81,14 @@ def _resolution(window: Tensor, fft_size: int, hop: int, shape: Sequence[int], w
 def _measure(audio: list[np.ndarray], resolutions: list[_Resolution], first: int, last: int) -> None:
     for one in resolutions:
         count = len(one.sums)
-        measure(*audio, *one, first * count // _SHARES, last * count // _SHARES)
+        loops.measure(*audio, *one, first * count // _SHARES, last * count // _SHARES)
 
 
 def _collect(
     resolutions: list[_Resolution], scales: list[np.ndarray], gradient: np.ndarray, first: int, last: int
 ) -> None:
     for one, scale in zip(resolutions, scales, strict=True):
-        collect(one.parts, scale, one.hop, one.lead, gradient, first, last)
+        loops.collect(one.parts, scale, one.hop, one.lead, gradient, first, last)
 
 
 @cache

@@ -14,21 +14,23 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional as F
 
+from nablafx import processes
 from nablafx.kernels.spectra import reference
 
 FLOOR = tl.constexpr(reference.FLOOR)
 BLOCK = 1024  # bins of a program
 
 
-def distance(
+def measure(
     prediction: Tensor,
     target: Tensor,
     windows: Sequence[Tensor],
     fft_sizes: Sequence[int],
     hop_sizes: Sequence[int],
     with_gradient: bool,
+    joined: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    value = prediction.new_zeros((), dtype=torch.float64)
+    weight, rows = (processes.count() if joined else 1) / len(windows), []
     gradient = prediction.new_zeros(prediction.shape if with_gradient else 0)
     for window, fft_size, hop in zip(windows, fft_sizes, hop_sizes, strict=True):
         both = torch.stack([prediction, target]).flatten(0, 1)
@@ -39,14 +41,14 @@ def distance(
         sums = told.new_empty(grid[0], 3, dtype=torch.float64)
         with torch.cuda.device_of(told):
             compare[grid](told, wanted, sums, count, BLOCK=BLOCK)
-            off, energy, ratio = sums.sum(0)
-            off, energy = off.sqrt(), energy.sqrt()
-            value += off / energy + ratio / count
+            total = F.pad(sums.sum(0), (0, 1), value=count)
+            rows.append(processes.summed(total) if joined else total)
             if with_gradient:
-                scales = torch.stack([torch.where(off > 0, 1 / (off * energy), 0), torch.ones_like(off) / count])
+                off, energy, _, bins = rows[-1]
+                scales = torch.stack([torch.where(off > 0, 1 / (off * energy).sqrt(), 0), 1 / bins])
                 differentiate[grid](told, wanted, scales.to(told.dtype), count, told.shape[2], BLOCK=BLOCK)
                 gradient += _to_audio(torch.view_as_complex(told), window, fft_size, hop, prediction.shape[1])
-    return (value / len(windows)).to(prediction.dtype), gradient / len(windows)
+    return torch.stack(rows), gradient * weight
 
 
 def _to_audio(bins: Tensor, window: Tensor, fft_size: int, hop: int, length: int) -> Tensor:

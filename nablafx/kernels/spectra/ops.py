@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nablafx import processes
 from nablafx.kernels.backends import backend_of, load
 from nablafx.kernels.eager import is_followed
 from nablafx.kernels.spectra import reference
@@ -16,16 +17,33 @@ _SHORTEST_FFT = 16  # of the compiled one on a CPU
 
 
 def distance(
-    prediction: Tensor, target: Tensor, windows: Sequence[Tensor], fft_sizes: Sequence[int], hop_sizes: Sequence[int]
+    prediction: Tensor,
+    target: Tensor,
+    windows: Sequence[Tensor],
+    fft_sizes: Sequence[int],
+    hop_sizes: Sequence[int],
+    joined: bool = False,
 ) -> Tensor:
-    """See :func:`nablafx.kernels.spectra.reference.distance`, which runs where no kernel fits, as for float64.
+    """See :func:`nablafx.kernels.spectra.reference.value`; the reference runs where no kernel fits, as for float64.
 
     Kernels know no gradient by the target, and none of second order.
+    joined: of the audio of all processes, with the gradient of :func:`nablafx.processes.summed`.
     """
     arguments = (prediction, target, list(windows), list(fft_sizes), list(hop_sizes))
-    if not _fits(*arguments):
-        return reference.distance(*arguments)
-    return _distance(*arguments, torch.is_grad_enabled() and prediction.requires_grad)[0]
+    # processes exchange what lies where they run, and numba's sums would not
+    is_moved = prediction.device.type != "cpu" and backend_of(prediction.device) == "numba"
+    if not _fits(*arguments) or (joined and is_moved):
+        sums = reference.measure(*arguments)
+        return reference.value(processes.summed(sums) if joined else sums)
+    return _distance(*arguments, joined, torch.is_grad_enabled() and prediction.requires_grad)[0]
+
+
+def measure(
+    prediction: Tensor, target: Tensor, windows: Sequence[Tensor], fft_sizes: Sequence[int], hop_sizes: Sequence[int]
+) -> Tensor:
+    """See :func:`nablafx.kernels.spectra.reference.measure`; without a gradient."""
+    arguments = (prediction.detach(), target.detach(), list(windows), list(fft_sizes), list(hop_sizes))
+    return _run(*arguments, False, False)[0] if _fits(*arguments) else reference.measure(*arguments)
 
 
 def _fits(
@@ -41,6 +59,23 @@ def _fits(
     return {"numba": powers_of_two, "triton": True, "torch": False}[backend_of(prediction.device)]
 
 
+def _run(
+    prediction: Tensor,
+    target: Tensor,
+    windows: Sequence[Tensor],
+    fft_sizes: Sequence[int],
+    hop_sizes: Sequence[int],
+    joined: bool,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    device, name = prediction.device, backend_of(prediction.device)
+    run = load("spectra", name).measure
+    if name == "numba" and device.type != "cpu":
+        prediction, target, windows = prediction.cpu(), target.cpu(), [window.cpu() for window in windows]
+    sums, gradient = run(prediction, target, windows, fft_sizes, hop_sizes, with_gradient, joined)
+    return sums.to(device), gradient.to(device)
+
+
 @torch.library.custom_op("nablafx::spectral_distance", mutates_args=())
 def _distance(
     prediction: Tensor,
@@ -48,14 +83,11 @@ def _distance(
     windows: Sequence[Tensor],
     fft_sizes: Sequence[int],
     hop_sizes: Sequence[int],
+    joined: bool,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    device, name = prediction.device, backend_of(prediction.device)
-    run = load("spectra", name).distance
-    if name == "numba" and device.type != "cpu":
-        prediction, target, windows = prediction.cpu(), target.cpu(), [window.cpu() for window in windows]
-    value, gradient = run(prediction, target, windows, fft_sizes, hop_sizes, with_gradient)
-    return value.to(device), gradient.to(device)
+    sums, gradient = _run(prediction, target, windows, fft_sizes, hop_sizes, joined, with_gradient)
+    return reference.value(sums).to(prediction.dtype), gradient
 
 
 @_distance.register_fake
@@ -65,6 +97,7 @@ def _(
     windows: Sequence[Tensor],
     fft_sizes: Sequence[int],
     hop_sizes: Sequence[int],
+    joined: bool,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
     return prediction.new_empty(()), prediction.new_empty(prediction.shape if with_gradient else (0,))
@@ -77,7 +110,7 @@ def _keep(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
 
 def _differentiate(ctx: Any, grad_value: Tensor, _: Tensor) -> tuple:
     (gradient,) = ctx.saved_tensors
-    return grad_value * gradient, None, [None] * ctx.count, None, None, None
+    return grad_value * gradient, None, [None] * ctx.count, None, None, None, None
 
 
 _distance.register_autograd(_differentiate, setup_context=_keep)
