@@ -166,8 +166,11 @@ class RunCheckpoint(ModelCheckpoint):
         checkpoint[_OURS] = {"stops": trainer.should_stop, "logs": logs}
         if self._amid_validation:
             # as of a validation whose first batch has begun, so that all of it is run again
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            loops = checkpoint["loops"]["fit_loop"]
+            progress = loops["epoch_loop.val_loop.batch_progress"]
             total, current = progress["total"], progress["current"]
+            if trainer.is_last_batch:  # the next batch is another epoch's
+                loops["state_dict"].pop("combined_loader", None)
             before = total["ready"] - current["ready"]
             total.update(ready=before + 1, started=before + 1, processed=before, completed=before)
             current.update(ready=1, started=1, processed=0, completed=0)
