@@ -44,6 +44,15 @@ def gathered(value: T) -> list[T]:
     return values
 
 
+def highest(value: int, device: torch.device) -> int:
+    """The highest value of all processes, in each of them; `device` is where their backend moves tensors."""
+    if count() == 1:
+        return value
+    shared = torch.tensor(value, device=device)
+    distributed.all_reduce(shared, distributed.ReduceOp.MAX)
+    return int(shared)
+
+
 def told_by_first(find: Callable[[], T]) -> T:
     """What `find` gives in the first process, in each of them: the others wait for it, and do not call it."""
     if count() == 1:

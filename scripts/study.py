@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from nablafx.training.repeats import call
 from nablafx.training.runs import CHECKPOINTS, run_name
 from nablafx.trust import load_settings
 
@@ -134,7 +134,10 @@ def run(experiment: Experiment, root: Path, seed: int, state: str, folder: Path 
 
 
 def nablafx(*words: str) -> bool:
-    return subprocess.run([sys.executable, "-m", "nablafx", *words]).returncode == 0
+    status = call([sys.executable, "-m", "nablafx", *words])
+    if status > 128:  # a signal that ended the run is for the whole study
+        sys.exit(status)
+    return status == 0
 
 
 def main(words: Sequence[str] | None = None) -> int:
