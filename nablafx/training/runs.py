@@ -13,7 +13,7 @@ from nablafx.errors import UserError
 
 CHECKPOINTS = "checkpoints"
 # rank zero tells the processes that it starts where the run is
-_FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
+FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
 _KINDS = ("data", "model", "trainer")
 
 
@@ -56,7 +56,7 @@ def new_folder(log_root: str | Path, name: str) -> Path:
     Raises:
         UserError: the folder cannot be made.
     """
-    given = os.environ.get(_FOLDER_VARIABLE)
+    given = os.environ.get(FOLDER_VARIABLE)
     if given and "LOCAL_RANK" in os.environ:
         return Path(given)
     parent = Path(log_root) / name
@@ -74,7 +74,7 @@ def new_folder(log_root: str | Path, name: str) -> Path:
                 number += 1
     except OSError as error:
         raise UserError(f"cannot make the run's folder {parent}: {error}; set LOG_ROOT or --log_root") from error
-    os.environ[_FOLDER_VARIABLE] = str(folder)
+    os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
 
 
