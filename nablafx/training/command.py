@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -24,6 +25,7 @@ from nablafx.training import callbacks, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
 from nablafx.training.files import remove_leftovers, replacing
 from nablafx.training.frechet import FrechetDistance
+from nablafx.training.launch import agreed, ending_together, is_first
 from nablafx.training.locks import training_in
 from nablafx.training.media import MediaCallback
 from nablafx.training.memory import explained
@@ -33,6 +35,7 @@ from nablafx.training.repeats import run as run_repeats
 from nablafx.training.repeats import take
 from nablafx.training.runs import (
     CHECKPOINTS,
+    FOLDER_VARIABLE,
     checkpoint,
     folder_beside,
     folder_of,
@@ -61,8 +64,8 @@ def run(command: str, words: list[str]) -> None:
         run_repeats(rest, repeats[-1])
         return
     _quieten()
-    with only_allowed():
-        Command(command, words)
+    with only_allowed(), ending_together() as trainers:
+        Command(command, words, trainers)
 
 
 class SaveConfig(Callback):
@@ -81,8 +84,8 @@ class SaveConfig(Callback):
 class Command(LightningCLI):
     """One subcommand, parsed, checked and run."""
 
-    def __init__(self, command: str, words: list[str]) -> None:
-        self.command = command
+    def __init__(self, command: str, words: list[str], trainers: list[Trainer]) -> None:
+        self.command, self.trainers = command, trainers
         self._folder: Path | None = None
         self._held = ExitStack()
         try:
@@ -99,7 +102,7 @@ class Command(LightningCLI):
             )
         finally:
             self._held.close()
-            if self._folder:
+            if self._folder and is_first():
                 give_back(self._folder)
 
     @property
@@ -168,7 +171,10 @@ class Command(LightningCLI):
         if config.pop("repeats", None) is not None:
             raise UserError("repeats is for the command line (nablafx fit … --repeats N), and stands in a config")
         root = config.log_root or os.environ.get("LOG_ROOT") or "logs"
-        self._find_folder(root)
+        folder, path = json.loads(agreed(lambda: json.dumps(self._find_folder(root))))
+        self._folder, config.ckpt_path = Path(folder), path
+        if not is_first():
+            os.environ[FOLDER_VARIABLE] = folder  # for those that Lightning starts on this node
         saved = config.clone()
         saved.ckpt_path = None
         self.resolved = self._parser(self.command).dump(saved, skip_unset=False, skip_link_targets=True)
@@ -201,7 +207,8 @@ class Command(LightningCLI):
         if trainer.logger:
             extra.append(LearningRateMonitor(logging_interval="step"))
         self.trainer_defaults["callbacks"] = extra
-        return super().instantiate_trainer(**kwargs)
+        self.trainers.append(super().instantiate_trainer(**kwargs))
+        return self.trainers[-1]
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -221,21 +228,21 @@ class Command(LightningCLI):
         if self.trainer.is_global_zero:
             print(f"The run is in {self.folder}")
 
-    def _find_folder(self, root: str) -> None:
-        """Where this command writes; a checkpoint asked for as best or last becomes a path."""
+    def _find_folder(self, root: str) -> tuple[str, str | None]:
+        """Where this command writes, and its checkpoint; asked for as best or last it becomes a path."""
         config = self.config[self.command]
-        if self.command != "fit":
-            config.ckpt_path = config.ckpt_path or "best"
-        if config.ckpt_path in ("best", "last"):
-            self._folder = folder_beside(config.config or ()) or latest_folder(root, config.name)
-            config.ckpt_path = str(checkpoint(self.folder, config.ckpt_path))
-        elif config.ckpt_path and self.command != "fit":
-            self._folder = folder_of(Path(config.ckpt_path))
+        path = config.ckpt_path or (None if self.command == "fit" else "best")
+        if path in ("best", "last"):
+            folder = folder_beside(config.config or ()) or latest_folder(root, config.name)
+            path = str(checkpoint(folder, path))
+        elif path and self.command != "fit":
+            folder = folder_of(Path(path))
         else:
-            self._folder = new_folder(root, config.name)
-        if self.command == "fit":
-            self._held.enter_context(training_in(self.folder))
-            remove_leftovers(self.folder)
+            folder = new_folder(root, config.name)
+        if self.command == "fit" and is_first():
+            self._held.enter_context(training_in(folder))
+            remove_leftovers(folder)
+        return str(folder), path
 
     def _loggers(self, given: Any) -> list[Any]:
         """The configured sinks and always the plain files, all writing into the run's folder."""
@@ -256,5 +263,8 @@ def _quieten() -> None:
     # what is logged per epoch are torchmetrics, which have heard all processes
     warnings.filterwarnings("ignore", r"It is recommended to use `self.log")
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
+    if not is_first():
+        logging.getLogger("lightning").setLevel(logging.WARNING)
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(("💡", "TPU available")))

@@ -16,7 +16,6 @@ from types import ModuleType
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from nablafx.data.checks import is_first_process
 from nablafx.errors import UserError
 
 fcntl: ModuleType | None
@@ -32,14 +31,11 @@ _TAKEN = (errno.EACCES, errno.EAGAIN)
 
 @contextmanager
 def training_in(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a run's folder; of the processes of one training, the first does.
+    """Keep other trainings out of a run's folder; of the processes of one training, the first is to call it.
 
     Raises:
         UserError: another process trains there, or the folder cannot be written.
     """
-    if not is_first_process():
-        yield
-        return
     try:
         handle = os.open(folder / RUN_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:

@@ -14,7 +14,7 @@ from nablafx.training.locks import RUN_LOCK
 
 CHECKPOINTS = "checkpoints"
 # rank zero tells the processes that it starts where the run is
-_FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
+FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
 _KINDS = ("data", "model", "trainer")
 
 
@@ -57,7 +57,7 @@ def new_folder(log_root: str | Path, name: str) -> Path:
     Raises:
         UserError: the folder cannot be made.
     """
-    given = os.environ.get(_FOLDER_VARIABLE)
+    given = os.environ.get(FOLDER_VARIABLE)
     if given and "LOCAL_RANK" in os.environ:
         return Path(given)
     parent = Path(log_root) / name
@@ -75,7 +75,7 @@ def new_folder(log_root: str | Path, name: str) -> Path:
                 number += 1
     except OSError as error:
         raise UserError(f"cannot make the run's folder {parent}: {error}; set LOG_ROOT or --log_root") from error
-    os.environ[_FOLDER_VARIABLE] = str(folder)
+    os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
 
 
