@@ -192,7 +192,7 @@ class PairedAudioDataModule(LightningDataModule):
             report.settle(speak=is_first_process())
             self.memory_ms = found.memory_ms or self.memory_ms
             for path in progress(_paths(pairs), "Reading audio"):
-                self._tracks[path] = track(path, found.channel(path), self.sample_rate)
+                self._tracks[path] = track(path, found.usable(path).channel, self.sample_rate)
             self._pairs[part] = pairs
         return self._pairs[part]
 
