@@ -22,6 +22,15 @@ for variable in (*(f"WANDB_{name}" for name in WANDB), "DATA_ROOT", "LOG_ROOT"):
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_trace_of_checks(tmp_path_factory):
+    """Figures of the files of tests are kept with them, not in the cache of whoever runs the tests."""
+    place = tmp_path_factory.mktemp("checks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nablafx.data.inspection.cache.folder", lambda: place)
+        yield
+
+
 @pytest.fixture(scope="session")
 def knobless(tmp_path_factory) -> Demo:
     """A generated device at one setting."""

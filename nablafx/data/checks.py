@@ -2,100 +2,131 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
 
-import numpy as np
-import soundfile
-from lightning.pytorch.utilities import rank_zero_only
-
-from nablafx.data.alignment import Alignment, align
-from nablafx.data.audio import blocks, choose_channel, read
 from nablafx.data.errors import Report
 from nablafx.data.files import Pair
+from nablafx.data.inspection.cache import Cache
+from nablafx.data.inspection.clipping import RUN
+from nablafx.data.inspection.facts import LEAST_PEAK_DB, FileFacts, PairFacts, decibels
+from nablafx.data.inspection.inspect import Inspection, inspect
+from nablafx.data.progress import progress_of_bytes
 
-_SILENCE = 10 ** (-90 / 20)
-_FULL_SCALE = 0.999
-_CLIPPED_RUN = 4  # consecutive samples at full scale: fewer is a peak, not clipping
-_EXCERPT_S = 10  # of the loudest audio, for the alignment
-_PROGRESS_FROM = 20  # files; fewer are checked before a bar would be read
-
-T = TypeVar("T")
-
-
-def progress(items: Sequence[T], description: str) -> Iterable[T]:
-    """The items, with a progress bar where there are many, someone watches, and this is the first process."""
-    if len(items) <= _PROGRESS_FROM or not sys.stderr.isatty() or not is_first_process():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, description, console=Console(stderr=True), transient=True)
+# Set on recordings of fuzz, overdrive, preamp and compressor without faults: at most 3.5 samples late at 48 kHz by
+# their delay, none ahead by 0.1, no offset in their pauses, no run at a flat top, no echo and no tail.
+_LATE_S = 5 / 48_000
+_AHEAD_S = 0.75 / 48_000
+_MARKED = 0.5  # samples: what impulses tell is as good
+_FLAT_RUNS = 5
+_OFFSET = 0.005
+_UNLIKE_ITSELF = 0.003  # ESR of a repeated passage
+_REMEMBERS_MS = 60.0
 
 
-def is_first_process() -> bool:
-    """Whether this is the process that tells; in distributed runs the others would repeat it."""
-    return getattr(rank_zero_only, "rank", 0) == 0  # lightning sets the attribute when a run is distributed
+def check_pairs(pairs: Sequence[Pair], channel: str | int | None, report: Report, cache: Cache) -> Inspection:
+    """Measure every file of the pairs, then every pair, and report what is wrong: problems, and what may be meant."""
+    couples = [(pair.dry, pair.wet) for pair in pairs]
+    paths = list(dict.fromkeys(path for couple in couples for path in couple if path))
+    with progress_of_bytes(paths, "Checking audio") as told:
+        found = inspect(couples, channel, cache, told)
+    for path, facts in found.files.items():
+        check_file(path, facts, report)
+    for dry, wet in couples:
+        if wet:
+            _check_pair(dry, wet, found, report)
+    return found
 
 
-class Scan(NamedTuple):
-    """What one pass over a channel of a file found. Positions are in samples at the file's own rate."""
-
-    rate: int
-    channel: int
-    frames: int
-    peak: float
-    bad: int
-    first_bad: int
-    clipped: int
-    loudest: int
-
-
-def check_pairs(pairs: Sequence[Pair], channel: str | int | None, report: Report, scans: dict[Path, Scan]) -> None:
-    """Check every file of the pairs once, then every pair: rates, lengths, polarity and delay.
-
-    scans holds what is known of usable files, and is added to.
-    """
-    paths = dict.fromkeys(path for pair in pairs for path in (pair.dry, pair.wet) if path)
-    for path in progress([path for path in paths if path not in scans], "Checking audio"):
-        scan = check_file(path, channel, report)
-        if scan:
-            scans[path] = scan
-    for pair in progress(pairs, "Checking pairs"):
-        if pair.dry in scans and pair.wet in scans:
-            _check_pair(pair.dry, pair.wet, scans[pair.dry], scans[pair.wet], report)
-
-
-def check_file(path: Path, channel: str | int | None, report: Report) -> Scan | None:
-    """Read a file through and report what is wrong with it; None if it cannot be used."""
-    try:
-        info = soundfile.info(path)
-        index = choose_channel(info.channels, channel)
-        scan = _scan(path, index, info.samplerate)
-    except soundfile.SoundFileError as error:
-        report.problem(path, f"cannot be read ({error}): copy it again, or export it again as wav or flac")
-        return None
-    except ValueError as error:
-        report.problem(path, str(error))
-        return None
-    if not scan.frames:
+def check_file(path: Path, facts: FileFacts | str, report: Report) -> None:
+    """Report what is wrong with a file; facts say why it cannot be read, if it cannot."""
+    if isinstance(facts, str):
+        report.problem(path, facts)
+    elif not facts.frames:
         report.problem(path, "holds no samples: export it again, or remove the pair")
-    elif scan.bad:
-        at = scan.first_bad / scan.rate
-        report.problem(path, f"has {scan.bad} NaN or Inf samples, the first at {at:.3f} s: export it again")
-    elif scan.peak < _SILENCE:
-        level = f"{20 * np.log10(scan.peak):.0f} dBFS" if scan.peak else "all zero"
-        report.problem(path, f"is silent (peak {level}, at least -90 dBFS is needed): record it again, or remove it")
+    elif facts.bad:
+        at = facts.first_bad / facts.rate
+        report.problem(path, f"has {facts.bad} NaN or Inf samples, the first at {at:.3f} s: export it again")
+    elif not facts.usable:
+        level = f"{decibels(facts.peak):.0f} dBFS" if facts.peak else "all zero"
+        needed = f"at least {LEAST_PEAK_DB:.0f} dBFS is needed"
+        report.problem(path, f"is silent (peak {level}, {needed}): record it again, or remove it")
     else:
-        if scan.clipped:
-            report.note(path, f"clips: {scan.clipped} runs of {_CLIPPED_RUN} or more samples at full scale")
-        return scan
-    return None
+        for line in file_notes(facts):
+            report.note(path, line)
 
 
-def _check_pair(dry_path: Path, wet_path: Path, dry: Scan, wet: Scan, report: Report) -> None:
+def file_notes(facts: FileFacts) -> Iterator[str]:
+    """What may be meant of a usable file."""
+    if facts.clipped:
+        yield f"clips: {facts.clipped} runs of {RUN} or more samples at full scale"
+    if facts.flat_tops >= _FLAT_RUNS:
+        yield (
+            f"looks clipped below full scale: {facts.flat_tops} runs of {RUN} or more samples stand still at "
+            f"{facts.flat_peak:+.3f} ({decibels(abs(facts.flat_peak)):.1f} dBFS): record with less gain, unless the "
+            "device does this"
+        )
+    if facts.dc is not None and abs(facts.dc) >= _OFFSET:
+        yield f"has a DC offset of {facts.dc:+.4f} in its pauses: mend the interface, or take the offset off"
+    if facts.hum_hz:
+        yield f"hums at multiples of {facts.hum_hz} Hz ({facts.hum_db:.0f} dBFS) all the time: look for a ground loop"
+
+
+def pair_notes(pair: PairFacts, rate: int) -> Iterator[str]:
+    """What may be meant of a wet file against its dry one."""
+    if pair.inverted:
+        yield (
+            f"looks inverted against its dry file (correlation {pair.correlation:+.2f}); "
+            "some devices do invert: nothing to do if this one does"
+        )
+    if is_delayed(pair, rate):
+        yield _delay_line(pair.delay or 0.0, rate)
+    if pair.drifts and pair.drift_ppm is not None:
+        faster = "slower" if pair.drift_ppm > 0 else "faster"
+        yield (
+            f"drifts against its dry file: its clock ran {abs(pair.drift_ppm):.0f} ppm {faster}; record both ways with "
+            "one interface, or resample it (nablafx check-data --fix)"
+        )
+    if pair.repeat and pair.repeat_esr is not None and pair.repeat_esr > _UNLIKE_ITSELF:
+        first, second = (place / rate for place in pair.repeat[:2])
+        yield (
+            f"differs from itself where its dry file repeats (at {first:.2f} s and {second:.2f} s, ESR "
+            f"{pair.repeat_esr:.2g}): noise, or a device that changes with time; no model gets below that"
+        )
+    if pair.memory_ms is not None and pair.memory_ms >= _REMEMBERS_MS:
+        yield _memory_line(pair)
+
+
+def is_delayed(pair: PairFacts, rate: int) -> bool:
+    """Whether wet is late, or ahead, by more than a device's filters make it seem."""
+    if pair.delay is None:
+        return False
+    if pair.by_markers:
+        return abs(pair.delay) >= _MARKED
+    return pair.delay >= _LATE_S * rate or pair.delay <= -_AHEAD_S * rate
+
+
+def _delay_line(delay: float, rate: int) -> str:
+    way = "late against" if delay > 0 else "ahead of"
+    cure = "compensate the latency" if delay > 0 else "shift it back, since no causal model runs ahead"
+    line = f"looks {abs(delay):.1f} samples ({1000 * abs(delay) / rate:.2f} ms) {way} its dry file"
+    return f"{line}: {cure} (nablafx check-data --fix), unless the device does this"
+
+
+def _memory_line(pair: PairFacts) -> str:
+    told = []
+    if pair.echo_ms is not None:
+        told.append(f"an echo comes {pair.echo_ms:.0f} ms later")
+    if pair.decay_ms is not None and pair.decay_ms >= _REMEMBERS_MS:
+        least = "at least " if pair.decay_open else ""
+        told.append(f"it sounds on for {least}{pair.decay_ms:.0f} ms where its dry file stops")
+    return f"has a long memory: {', and '.join(told)}; a delay or reverb needs a model that hears as far back"
+
+
+def _check_pair(dry_path: Path, wet_path: Path, found: Inspection, report: Report) -> None:
+    dry, wet = found.files[dry_path], found.files[wet_path]
+    if isinstance(dry, str) or isinstance(wet, str) or not dry.usable or not wet.usable:
+        return
     if dry.rate != wet.rate:
         report.problem(
             wet_path,
@@ -106,59 +137,9 @@ def _check_pair(dry_path: Path, wet_path: Path, dry: Scan, wet: Scan, report: Re
         report.problem(
             wet_path,
             f"has {wet.frames} samples, {abs(wet.frames - dry.frames)} {more} than its dry file "
-            f"{dry_path.name} with {dry.frames}: cut or pad both to one length, starting together",
+            f"{dry_path.name} with {dry.frames}: cut or pad both to one length, starting together "
+            "(nablafx check-data --fix)",
         )
     else:
-        stop = min(dry.loudest + _EXCERPT_S * dry.rate, dry.frames)
-        x = read(dry_path, dry.channel, dry.loudest, stop)
-        y = read(wet_path, wet.channel, dry.loudest, stop)
-        for line in _alignment_notes(align(x, y, dry.rate), dry.rate):
+        for line in pair_notes(found.pairs[dry_path, wet_path], dry.rate):
             report.note(wet_path, line)
-
-
-def _alignment_notes(found: Alignment, rate: int) -> Iterator[str]:
-    if found.inverted:
-        yield (
-            f"looks inverted against its dry file (correlation {found.correlation:+.2f}); "
-            "some devices do invert: nothing to do if this one does"
-        )
-    if found.delay:
-        samples, milliseconds = abs(found.delay), 1000 * abs(found.delay) / rate
-        way = "late against" if found.delay > 0 else "ahead of"
-        cure = "compensate the latency" if found.delay > 0 else "shift it back, since no causal model runs ahead"
-        line = f"looks {samples} samples ({milliseconds:.1f} ms) {way} its dry file"
-        yield f"{line}: {cure}, unless the device does this"
-
-
-def _scan(path: Path, channel: int, rate: int) -> Scan:
-    frames = bad = clipped = 0
-    first_bad = -1
-    peak = 0.0
-    energy: list[float] = []
-    tail = np.zeros(_CLIPPED_RUN, dtype=bool)
-    for block in blocks(path, channel, rate):
-        finite = np.isfinite(block)
-        if not finite.all():
-            first_bad = frames + int(np.argmin(finite)) if first_bad < 0 else first_bad
-            bad += int(np.count_nonzero(~finite))
-            block = np.where(finite, block, 0)
-        peak = max(peak, float(np.abs(block).max(initial=0)))
-        energy.append(float(np.dot(block, block)))
-        full = np.concatenate([tail, np.abs(block) >= _FULL_SCALE])
-        clipped += _run_count(full)
-        tail = full[-_CLIPPED_RUN:]
-        frames += len(block)
-    return Scan(rate, channel, frames, peak, bad, first_bad, clipped, _loudest(energy) * rate)
-
-
-def _run_count(full: np.ndarray) -> int:
-    """Runs that become long enough to count, after the first _CLIPPED_RUN entries: those are the past."""
-    windows = np.lib.stride_tricks.sliding_window_view(full, _CLIPPED_RUN + 1)
-    return int(np.count_nonzero(windows[:, 1:].all(axis=1) & ~windows[:, 0]))
-
-
-def _loudest(energy: list[float]) -> int:
-    """Index of the second at which the loudest excerpt starts."""
-    if len(energy) <= _EXCERPT_S:
-        return 0
-    return int(np.convolve(energy, np.ones(_EXCERPT_S), mode="valid").argmax())

@@ -13,11 +13,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
 from nablafx.data.audio import FileStore, MemoryStore, Track, free_memory, track
-from nablafx.data.checks import Scan, check_pairs, is_first_process, progress
+from nablafx.data.checks import check_pairs
 from nablafx.data.dataset import Batch, Clip, Clips, collate, collate_unsliced, slice_batch
 from nablafx.data.errors import DataError, Report
 from nablafx.data.files import Pair, PairedFolders
+from nablafx.data.inspection.cache import Cache
 from nablafx.data.loader import ResumableLoader, ResumableSampler
+from nablafx.data.progress import is_first_process, progress
 from nablafx.data.splits import GUARD_S, Split, evenly, segment_starts, split_by_file, split_by_time
 
 _EXCERPT_ITEMS = 4
@@ -102,7 +104,8 @@ class PairedAudioDataModule(LightningDataModule):
         self.preload, self.cache_on_device = preload, cache_on_device
         self.sample_rate, self.channel = sample_rate, channel
         self.num_workers, self.seed = num_workers, seed
-        self._scans: dict[Path, Scan] = {}
+        self._cache = Cache(self.folders.wet)
+        self.memory_ms: float | None = None  # of the device, where recordings tell it
         self._pairs: dict[str, list[Pair]] = {}
         self._tracks: dict[Path, Track] = {}
         self._splits: dict[Path, Split] = {}
@@ -185,12 +188,11 @@ class PairedAudioDataModule(LightningDataModule):
         if part not in self._pairs:
             report = Report()
             pairs = find(report)
-            scans = dict(self._scans)
-            check_pairs(pairs, self.channel, report, scans)
+            found = check_pairs(pairs, self.channel, report, self._cache)
             report.settle(speak=is_first_process())
-            self._scans = scans  # only now: files with problems may be mended and checked again
+            self.memory_ms = found.memory_ms or self.memory_ms
             for path in progress(_paths(pairs), "Reading audio"):
-                self._tracks[path] = track(path, self._scans[path].channel, self.sample_rate)
+                self._tracks[path] = track(path, found.channel(path), self.sample_rate)
             self._pairs[part] = pairs
         return self._pairs[part]
 

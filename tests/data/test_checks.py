@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from nablafx.data import DataError, DataWarning
-from nablafx.data.checks import check_file, check_pairs
+from nablafx.data.checks import check_pairs
 from nablafx.data.errors import Report
 from nablafx.data.files import Pair
+from nablafx.data.inspection.cache import Cache
+from nablafx.data.inspection.scan import scan
 from tests.data.layout import RATE, noise, write
 
 
@@ -30,7 +32,7 @@ def told(report: Report) -> tuple[str, str]:
 
 def file_text(path, channel=None) -> tuple[str, str]:
     report = Report()
-    check_file(path, channel, report)
+    check_pairs([Pair(path, None, (), "a")], channel, report, Cache(path.parent))
     return told(report)
 
 
@@ -95,15 +97,13 @@ def test_separate_clipped_runs_are_counted_each(tmp_path):
 def test_the_loudest_ten_seconds_are_found(tmp_path):
     audio = 0.01 * noise(30 * RATE)
     audio[15 * RATE : 25 * RATE] *= 50
-    scan = check_file(write(tmp_path / "a.wav", audio), None, Report())
-    assert scan is not None
-    assert scan.loudest == 15 * RATE
+    assert scan(write(tmp_path / "a.wav", audio), None).facts.loudest == 15 * RATE
 
 
 def test_a_file_is_read_in_bounded_memory(tmp_path):
     path = write(tmp_path / "a.wav", noise(200 * RATE))
     tracemalloc.start()
-    check_file(path, None, Report())
+    scan(path, None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < path.stat().st_size / 4
@@ -113,7 +113,7 @@ def pair_text(tmp_path, dry, wet, dry_rate=RATE, wet_rate=RATE) -> tuple[str, st
     report = Report()
     x = write(tmp_path / "a.input.wav", dry, rate=dry_rate)
     y = write(tmp_path / "a.target.wav", wet, rate=wet_rate)
-    check_pairs([Pair(x, y, (), "a")], None, report, {})
+    check_pairs([Pair(x, y, (), "a")], None, report, Cache(tmp_path))
     return told(report)
 
 
@@ -136,8 +136,8 @@ def test_delay_and_inversion_are_said_with_their_figures_and_not_refused(tmp_pat
     error, warning = pair_text(tmp_path, x, late)
     assert not error
     assert re.search(r"a.target.wav\n  - looks inverted against its dry file \(correlation -(0.[89]\d|1.00)\)", warning)
-    assert "looks 80 samples (10.0 ms) late against its dry file: compensate the latency" in warning
-    assert "looks 80 samples (10.0 ms) ahead of its dry file" in pair_text(tmp_path, late, x)[1]
+    assert "looks 80.0 samples (10.00 ms) late against its dry file: compensate the latency" in warning
+    assert "looks 80.0 samples (10.00 ms) ahead of its dry file" in pair_text(tmp_path, late, x)[1]
     assert pair_text(tmp_path, x, 0.5 * x) == ("", "")
 
 
@@ -148,10 +148,8 @@ def test_one_error_tells_every_problem_of_every_file(tmp_path):
     for name, wet in faults.items():
         x = write(tmp_path / f"{name}.input.wav", noise(3 * RATE))
         pairs.append(Pair(x, write(tmp_path / f"{name}.target.wav", wet), (), name))
-    scans: dict = {}
-    check_pairs(pairs, None, report, scans)
+    check_pairs(pairs, None, report, Cache(tmp_path))
     error, _ = told(report)
     assert error.startswith("The data set cannot be used (3 places):")
     for name in faults:
         assert f"{name}.target.wav\n  - " in error
-    assert {path.name for path in scans} == {f"{name}.input.wav" for name in faults} | {"short.target.wav"}

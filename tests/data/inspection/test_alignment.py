@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 import soundfile
 
-from nablafx.data.alignment import align
+from nablafx.data.inspection.alignment import align
 
 RATE = 48_000
 SOURCES = ("trainval/ebass-riffs", "trainval/eguitar-chords", "test/t-eguitar")
@@ -36,19 +36,27 @@ def pair(root, device: str, source: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("device", DEVICES)
 def test_real_recordings_are_aligned_and_of_known_polarity(root, device, source):
     found = align(*pair(root, device, source), RATE)
-    assert found.delay == 0
+    assert -0.1 <= found.delay <= 3.5
     assert found.inverted == DEVICES[device]
     assert found.correlation < 0 if DEVICES[device] else found.correlation > 0
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("delay", [-300, 200, 9600])
+@pytest.mark.parametrize("delay", [-300, -3, 7.3, 200, 9600])
 def test_a_delay_put_into_a_real_recording_is_found(root, device, delay):
-    """To within the 0.25 ms that the device's own filters move the peak."""
+    """Against what the recording shows without: whole samples are moved, fractions turned in the spectrum."""
     dry, wet = pair(root, device, SOURCES[2])
-    found = align(dry, shifted(-wet, delay), RATE)
-    assert abs(found.delay - delay) <= 12
+    before = align(dry, wet, RATE).delay
+    found = align(dry, -(shifted(wet, delay) if isinstance(delay, int) else turned(wet, delay)), RATE)
+    assert found.delay - before == pytest.approx(delay, abs=0.1)
     assert found.inverted != DEVICES[device]
+
+
+def turned(audio: np.ndarray, delay: float) -> np.ndarray:
+    """Late by a fraction too: every frequency f by the phase 2 pi f delay."""
+    size = 2 * len(audio)
+    spectrum = np.fft.rfft(audio, size) * np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size * delay)
+    return np.fft.irfft(spectrum, size)[: len(audio)]
 
 
 @pytest.mark.parametrize("delay", [-400, 0, 17, 4000])
@@ -56,7 +64,8 @@ def test_a_delay_put_into_a_real_recording_is_found(root, device, delay):
 def test_exact_copies_give_exact_figures(delay, gain):
     x = np.random.default_rng(0).standard_normal(RATE)
     found = align(x, gain * shifted(x, delay), RATE)
-    assert (found.delay, found.inverted) == (delay, gain < 0)
+    assert found.delay == pytest.approx(delay, abs=1e-3)
+    assert found.inverted == (gain < 0)
     assert abs(abs(found.correlation) - 1) < 0.1
 
 
@@ -68,7 +77,8 @@ def test_filters_echoes_and_tremolo_are_no_delay_and_no_inversion(root):
     tremolo = dry * (0.5 + 0.5 * np.sin(2 * np.pi * 5 * np.arange(len(dry)) / RATE))
     for wet in (low, high, echo, tremolo):
         found = align(dry, wet, RATE)
-        assert (found.delay, found.inverted) == (0, False)
+        assert found.delay is None or -0.1 < found.delay < 1
+        assert not found.inverted
 
 
 def test_unrelated_steady_and_empty_audio_claim_nothing(root):
@@ -78,5 +88,5 @@ def test_unrelated_steady_and_empty_audio_claim_nothing(root):
     cases = [(dry, dry[::-1]), (dry, unrelated), (tone, np.roll(-tone, 5)), (dry, 0 * dry), (dry[:1], dry[:1])]
     for x, y in cases:
         found = align(x, y, RATE)
-        assert (found.delay, found.inverted) == (0, False)
+        assert (found.delay, found.inverted) == (None, None)
         assert np.isfinite(found.correlation)
