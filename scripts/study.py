@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from dotenv import load_dotenv
 
+from nablafx.training.repeats import call
 from nablafx.training.runs import CHECKPOINTS, run_name
 
 COMPRESSORS = ["ampeg-optocomp", "flamma-analogcomp", "yuer-dynacompressor", "ua-1176ln-limiter"]
@@ -135,7 +135,10 @@ def run(experiment: Experiment, root: Path, seed: int, state: str, folder: Path 
 
 
 def nablafx(*words: str) -> bool:
-    return subprocess.run([sys.executable, "-m", "nablafx", *words]).returncode == 0
+    status = call([sys.executable, "-m", "nablafx", *words])
+    if status > 128:  # a signal that ended the run is for the whole study
+        sys.exit(status)
+    return status == 0
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -15,6 +15,8 @@ import soundfile
 import torch
 from torch import Tensor
 
+from nablafx.data.errors import DataError, LostAudioError
+
 _BLOCK = 1 << 18  # frames read at once where a whole file passes through: 1 MB a channel
 
 
@@ -43,10 +45,27 @@ def choose_channel(channels: int, channel: str | int | None) -> int:
 
 
 def read(path: Path, channel: int, start: int, stop: int) -> np.ndarray:
-    """Samples start to stop (float32, full scale is 1) of one channel."""
-    with soundfile.SoundFile(path) as file:
-        file.seek(start)
-        return file.read(stop - start, dtype="float32", always_2d=True)[:, channel]
+    """Samples start to stop (float32, full scale is 1) of one channel.
+
+    Raises:
+        LostAudioError: the file is not there, not whole, or not to be read.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            file.seek(start)
+            audio = file.read(stop - start, dtype="float32", always_2d=True)[:, channel]
+    except (OSError, soundfile.SoundFileError) as error:
+        raise LostAudioError(_lost(path, str(error))) from error
+    if len(audio) < stop - start:
+        raise LostAudioError(_lost(path, f"it ends {stop - start - len(audio)} samples early"))
+    return audio
+
+
+def _lost(path: Path, reason: str) -> str:
+    return (
+        f"{path} can no longer be read ({reason}). Put it back, or look at the disk or network that holds it; then a "
+        "training goes on with --ckpt_path last"
+    )
 
 
 def blocks(path: Path, channel: int, size: int) -> Iterator[np.ndarray]:
@@ -77,16 +96,29 @@ def resampled(path: Path, sample_rate: int) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nablafx" / "resampled"
     copy = cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.wav"
     if not copy.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=".part", dir=cache)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(suffix=".part", dir=cache)
+        except OSError as error:
+            raise DataError(_unwritable(path, cache, sample_rate, error)) from error
         os.close(handle)
         try:
             _resample(path, Path(name), sample_rate)
             os.replace(name, copy)
+        # soundfile asserts that all was written
+        except (AssertionError, OSError, soundfile.SoundFileError) as error:
+            raise DataError(_unwritable(path, cache, sample_rate, error)) from error
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(name)
     return copy
+
+
+def _unwritable(path: Path, cache: Path, sample_rate: int, error: Exception) -> str:
+    return (
+        f"the copy of {path} at {sample_rate} Hz cannot be written into {cache} ({error or 'the disk is full'}): make "
+        "room, set XDG_CACHE_HOME to a folder that can be written, or set data.sample_rate to the file's own rate"
+    )
 
 
 def _resample(path: Path, target: Path, sample_rate: int) -> None:

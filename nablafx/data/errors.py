@@ -12,6 +12,14 @@ class DataError(UserError, ValueError):
     """A data set that cannot be used as asked: what was found, what is needed, and the fix."""
 
 
+class LostAudioError(DataError):
+    """An audio file that could be read before, and cannot any more."""
+
+    def __init__(self, message: str) -> None:
+        # a worker's error comes as its traceback, whose last line is the message
+        super().__init__(message.rsplit(f"{type(self).__name__}: ", 1)[-1].strip())
+
+
 class DataWarning(UserWarning):
     """Findings about a data set that do not stop a run, since some devices really do this."""
 

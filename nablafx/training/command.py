@@ -6,13 +6,14 @@ import logging
 import os
 import warnings
 from argparse import SUPPRESS
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from dotenv import load_dotenv
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -22,9 +23,11 @@ from nablafx.errors import UserError
 from nablafx.shipped import found_configs
 from nablafx.training import callbacks, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
-from nablafx.training.files import replacing
+from nablafx.training.files import remove_leftovers, replacing
 from nablafx.training.frechet import FrechetDistance
+from nablafx.training.locks import training_in
 from nablafx.training.media import MediaCallback
+from nablafx.training.memory import explained
 from nablafx.training.parser import Parser
 from nablafx.training.record import RunRecord
 from nablafx.training.repeats import run as run_repeats
@@ -34,10 +37,12 @@ from nablafx.training.runs import (
     checkpoint,
     folder_beside,
     folder_of,
+    give_back,
     latest_folder,
     new_folder,
     run_name,
 )
+from nablafx.training.saving import RunCheckpoint
 from nablafx.training.system import System
 
 MONITOR = "loss/val/total"
@@ -68,7 +73,7 @@ class SaveConfig(Callback):
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with replacing(self.folder / "config.yaml") as temporary:
+        with replacing(self.folder / "config.yaml", durable=True) as temporary:
             temporary.write_text(self.text)
 
 
@@ -78,6 +83,7 @@ class Command(LightningCLI):
     def __init__(self, command: str, words: list[str]) -> None:
         self.command = command
         self._folder: Path | None = None
+        self._held = ExitStack()
         try:
             super().__init__(
                 System,
@@ -91,9 +97,9 @@ class Command(LightningCLI):
                 args=[command, *words],
             )
         finally:
-            if self._folder and self._folder.exists() and not any(self._folder.iterdir()):
-                # nothing began: the folder that was claimed is given back
-                os.removedirs(self._folder)
+            self._held.close()
+            if self._folder:
+                give_back(self._folder)
 
     @property
     def folder(self) -> Path:
@@ -122,7 +128,7 @@ class Command(LightningCLI):
         parser.add_lightning_class_args(MediaCallback, "media")
         # Lightning puts it before TestReport, which writes its figures
         parser.add_lightning_class_args(FrechetDistance, "fad")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
             {
@@ -206,6 +212,10 @@ class Command(LightningCLI):
             kwargs["return_predictions"] = False
         return {**kwargs, "ckpt_path": path, "weights_only": True}
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        with explained(self.model, self.datamodule, self.folder):
+            super()._run_subcommand(subcommand)
+
     def after_fit(self) -> None:
         if self.trainer.is_global_zero:
             print(f"The run is in {self.folder}")
@@ -222,6 +232,9 @@ class Command(LightningCLI):
             self._folder = folder_of(Path(config.ckpt_path))
         else:
             self._folder = new_folder(root, config.name)
+        if self.command == "fit":
+            self._held.enter_context(training_in(self.folder))
+            remove_leftovers(self.folder)
 
     def _loggers(self, given: Any) -> list[Any]:
         """The configured sinks and always the plain files, all writing into the run's folder."""

@@ -47,6 +47,7 @@ class MediaCallback(Callback):
         self.audio = audio
         self.figures = list(figures)
         self._periods = 0
+        self._folder = ""  # that has input and target already
         self._last_step = -1
         self._excerpt: Batch | None = None
 
@@ -64,7 +65,15 @@ class MediaCallback(Callback):
         self._excerpt = batch = datamodule.excerpt(self.max_seconds)
         self._periods = trainer.global_step // self.log_media_every_n_steps
         self._last_step = -1
-        self._log_audio(trainer, pl_module, (("input", batch.x), ("target", batch.y)))
+        if self._folder != trainer.default_root_dir:
+            self._log_audio(trainer, pl_module, (("input", batch.x), ("target", batch.y)))
+        self._folder = trainer.default_root_dir
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"folder": self._folder}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._folder = state_dict["folder"]
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if self._excerpt is None:

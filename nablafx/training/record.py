@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
@@ -16,6 +18,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from nablafx.data.datamodule import HeardFile
 from nablafx.training.checkpoints import CheckpointError, read_checkpoint
 from nablafx.training.files import replacing
+from nablafx.training.locks import writing_in
 
 FILE = "run.json"
 
@@ -92,22 +95,25 @@ class RunRecord(Callback):
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        before = read_record(self.folder)
-        before.pop("test", None)
-        self._before = before.get("seconds", 0.0)
         self._started = time.monotonic()
-        self._write({**self.facts, **before, **_facts(trainer, pl_module), "split": _split(trainer), "finished": False})
+        with self._changed() as record:
+            record.pop("test", None)
+            self._before = max(self._before, record.get("seconds", 0.0))
+            new = Record(split=_split(trainer), finished=False)
+            record.update({**self.facts, **record, **_facts(trainer, pl_module), **new})
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # after the end of training, at which the last checkpoint is written
-        self._write({**read_record(self.folder), **self._progress(trainer), "finished": True})
+        with self._changed() as record:
+            record.update({**self._progress(trainer), "finished": True})
 
     @rank_zero_only
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # what breaks off before it begins leaves no trace
         if self._started and trainer.state.fn == "fit":
-            self._write({**read_record(self.folder), **self._progress(trainer)})
+            with self._changed() as record:
+                record.update(self._progress(trainer))
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,8 +121,15 @@ class RunRecord(Callback):
         step = _step_of(self.checkpoint)
         tested = Tested(fingerprint=fingerprint(files), files=files, checkpoint=self.checkpoint, step=step)
         # what was not trained here has no record yet
-        before = read_record(self.folder) or {**self.facts, **_facts(trainer, pl_module)}
-        self._write({**before, "test": tested})
+        with self._changed() as record:
+            record.update({**(record or {**self.facts, **_facts(trainer, pl_module)}), "test": tested})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # of a run that was killed: it could not write them down
+        self._before = state_dict["seconds"]
 
     def _progress(self, trainer: Trainer) -> Record:
         best: Any = trainer.checkpoint_callback
@@ -124,14 +137,22 @@ class RunRecord(Callback):
         return Record(
             steps=trainer.global_step,
             epochs=trainer.current_epoch,
-            seconds=round(self._before + time.monotonic() - self._started, 3),
+            seconds=self._seconds(),
             best_validation_loss=None if score is None else float(score),
             best_step=_step_of(getattr(best, "best_model_path", None)),
         )
 
-    def _write(self, record: Record) -> None:
-        with replacing(self.folder / FILE) as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + "\n")
+    def _seconds(self) -> float:
+        return round(self._before + time.monotonic() - self._started, 3)
+
+    @contextmanager
+    def _changed(self) -> Iterator[Record]:
+        """The record as it is, written with its changes when the block ends; other commands wait meanwhile."""
+        with writing_in(self.folder):
+            record = read_record(self.folder)
+            yield record
+            with replacing(self.folder / FILE, durable=True) as temporary:
+                temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _facts(trainer: Trainer, system: Any) -> Record:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,9 +78,12 @@ def run(words: Sequence[str], count: str) -> None:
 def call(command: Sequence[str]) -> int:
     """Run a command to its end, and return its exit status, as a shell says it.
 
-    Ctrl-C reaches the command as well; it gets the time to close its files before it is ended.
+    Ctrl-C reaches the command as well; it gets the time to close its files before it is ended. SIGTERM, which may be
+    for this process alone, is handed on: the status tells it.
     """
     process = subprocess.Popen(command)
+    on_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate()) if on_main else None
     try:
         status = process.wait()
     except KeyboardInterrupt:
@@ -88,6 +93,9 @@ def call(command: Sequence[str]) -> int:
             process.terminate()
             process.wait()
         raise
+    finally:
+        if on_main:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     return status if status >= 0 else 128 - status
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from nablafx.errors import UserError
+from nablafx.training.locks import RUN_LOCK
 
 CHECKPOINTS = "checkpoints"
 # rank zero tells the processes that it starts where the run is
@@ -78,6 +79,13 @@ def new_folder(log_root: str | Path, name: str) -> Path:
     return folder
 
 
+def give_back(folder: Path) -> None:
+    """Remove a claimed folder in which nothing began, and those above it that are empty then."""
+    if folder.exists() and {path.name for path in folder.iterdir()} <= {RUN_LOCK}:
+        (folder / RUN_LOCK).unlink(missing_ok=True)
+        os.removedirs(folder)
+
+
 def latest_folder(log_root: str | Path, name: str) -> Path:
     """The newest folder of runs of this name that holds a checkpoint.
 
@@ -87,7 +95,7 @@ def latest_folder(log_root: str | Path, name: str) -> Path:
     parent = Path(log_root) / name
     for number in reversed(_versions(parent)):
         folder = parent / f"version_{number}"
-        if any((folder / CHECKPOINTS).glob("*.ckpt")):
+        if checkpoints(folder):
             return folder
     raise UserError(
         f"there is no run with a checkpoint in {parent}; train one with nablafx fit and the same -c files, or name a "
@@ -98,7 +106,7 @@ def latest_folder(log_root: str | Path, name: str) -> Path:
 def folder_beside(files: Iterable[str | Path]) -> Path | None:
     """The run that one of the config files is the resolved config of, or None."""
     folders = (Path(str(file)).parent for file in files if Path(str(file)).name == "config.yaml")
-    return next((folder for folder in folders if any((folder / CHECKPOINTS).glob("*.ckpt"))), None)
+    return next((folder for folder in folders if checkpoints(folder)), None)
 
 
 def checkpoint(folder: Path, which: str) -> Path:
@@ -111,7 +119,7 @@ def checkpoint(folder: Path, which: str) -> Path:
         path = folder / CHECKPOINTS / f"{name}.ckpt"
         if path.exists():
             return path
-    others = ", ".join(sorted(path.name for path in (folder / CHECKPOINTS).glob("*.ckpt")))
+    others = ", ".join(checkpoints(folder))
     raise UserError(f"there is neither best nor last in {folder / CHECKPOINTS}; name one: --ckpt_path FILE ({others})")
 
 
@@ -119,6 +127,11 @@ def folder_of(checkpoint_file: Path) -> Path:
     """The run's folder that a checkpoint lies in."""
     parent = checkpoint_file.resolve().parent
     return parent.parent if parent.name == CHECKPOINTS else parent
+
+
+def checkpoints(folder: Path) -> list[str]:
+    """Names of a run's checkpoints; what begins with a dot is not written to its end."""
+    return sorted(path.name for path in (folder / CHECKPOINTS).glob("[!.]*.ckpt"))
 
 
 def _versions(parent: Path) -> list[int]:
