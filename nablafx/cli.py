@@ -73,6 +73,12 @@ def _report(_name: str, words: list[str]) -> None:
     run(words)
 
 
+def _check_data(_name: str, words: list[str]) -> None:
+    from nablafx.recording.check_command import run
+
+    run(words)
+
+
 def _configs(_name: str, words: list[str]) -> None:
     from nablafx.shipped import run_configs
 
@@ -103,6 +109,7 @@ COMMANDS = {
     "plot": Command("figures of a trained model: response, distortion, stages, training curves", _plot),
     "compare": Command("finished runs side by side: mean, spread, ranks", _compare),
     "report": Command("one page about finished runs: players, a blind test, figures; or a listening test", _report),
+    "check-data": Command("what recordings are like before training: a table, pictures, aligned copies", _check_data),
     "configs": Command("list the shipped configs, or copy them", _configs),
     "demo-data": Command("lay out the recordings of the demo configs", _demo_data),
     "convert": Command("a config or checkpoint of the published framework, as one of this", _convert),

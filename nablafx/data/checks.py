@@ -79,13 +79,14 @@ def pair_notes(pair: PairFacts, rate: int) -> Iterator[str]:
             f"looks inverted against its dry file (correlation {pair.correlation:+.2f}); "
             "some devices do invert: nothing to do if this one does"
         )
-    if is_delayed(pair, rate):
+    if is_delayed(pair, rate) and not pair.drifts:
         yield _delay_line(pair.delay or 0.0, rate)
     if pair.drifts and pair.drift_ppm is not None:
         faster = "slower" if pair.drift_ppm > 0 else "faster"
         yield (
-            f"drifts against its dry file: its clock ran {abs(pair.drift_ppm):.0f} ppm {faster}; record both ways with "
-            "one interface, or resample it (nablafx check-data --fix)"
+            f"drifts against its dry file: its clock ran {abs(pair.drift_ppm):.0f} ppm {faster}, from "
+            f"{pair.delay or 0:+.1f} samples at the start on; record both ways with one interface, or resample it "
+            "(nablafx check-data --fix)"
         )
     if pair.repeat and pair.repeat_esr is not None and pair.repeat_esr > _UNLIKE_ITSELF:
         first, second = (place / rate for place in pair.repeat[:2])

@@ -192,7 +192,7 @@ class PairedAudioDataModule(LightningDataModule):
         pairs = find(report)
         found = check_pairs(pairs, self.channel, report, self._cache)
         report.settle(speak=is_first_process())
-        channels = {path: found.channel(path) for path in _paths(pairs)}
+        channels = {path: found.usable(path).channel for path in _paths(pairs)}
         self._read(pairs, channels)
         return pairs, channels, found.memory_ms or self.memory_ms
 

@@ -28,24 +28,21 @@ class Report:
     """Collects problems (they stop the run) and notes (they are only said), each under its file."""
 
     def __init__(self) -> None:
-        self._problems: dict[str, list[str]] = {}
-        self._notes: dict[str, list[str]] = {}
+        self.problems: dict[str, list[str]] = {}
+        self.notes: dict[str, list[str]] = {}
 
     def problem(self, where: Path | str, line: str) -> None:
-        self._problems.setdefault(str(where), []).append(line)
+        self.problems.setdefault(str(where), []).append(line)
 
     def note(self, where: Path | str, line: str) -> None:
-        self._notes.setdefault(str(where), []).append(line)
-
-    def has_problem(self, where: Path | str) -> bool:
-        return str(where) in self._problems
+        self.notes.setdefault(str(where), []).append(line)
 
     def settle(self, speak: bool = True) -> None:
         """Warn of the notes (DataWarning; not if speak is False), then raise DataError for the problems."""
-        if self._notes and speak:
-            warnings.warn(plain(_text("Worth knowing about the data set", self._notes)), DataWarning, stacklevel=3)
-        if self._problems:
-            raise DataError(_text("The data set cannot be used", self._problems))
+        if self.notes and speak:
+            warnings.warn(plain(_text("Worth knowing about the data set", self.notes)), DataWarning, stacklevel=3)
+        if self.problems:
+            raise DataError(_text("The data set cannot be used", self.problems))
 
 
 def _text(headline: str, lines: dict[str, list[str]]) -> str:

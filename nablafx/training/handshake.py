@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from nablafx.effects import Effect
 from nablafx.effects.base import WHOLE
 from nablafx.errors import UserError
 from nablafx.training.losses import WeightedSum
+
+# the memory of a device is measured to some milliseconds, and what is far down in it matters little
+_LONGER, _MARGIN_MS = 1.5, 20.0
 
 
 class HandshakeError(UserError, ValueError):
@@ -40,6 +44,20 @@ def check_data(effect: Effect, data: Any, tbptt_samples: int | None) -> None:
                 f"{name} is {samples}, but {type(effect).__name__} looks ahead within blocks of {frame} "
                 f"samples and is cut between them; use a multiple of {frame}, or build it with lookahead: false"
             )
+
+
+def compare_memory(effect: Effect, data: Any, sample_rate: int) -> None:
+    """Warn where the recordings go on for clearly longer with what was played than the effect can hear back."""
+    memory_ms, field = getattr(data, "memory_ms", None), effect.receptive_field
+    if memory_ms is None or field is None:
+        return
+    field_ms = 1000 * field / sample_rate
+    if memory_ms > _LONGER * field_ms + _MARGIN_MS:
+        rank_zero_warn(
+            f"the recordings go on for {memory_ms:.0f} ms with what was played (an echo, or a tail after the dry audio "
+            f"stops), and {type(effect).__name__} hears {field_ms:.0f} ms back: it cannot learn that; take a model "
+            "with a longer receptive field, an LSTM or an S4, or record without the delay or reverb"
+        )
 
 
 def check_loss(loss: WeightedSum, data: Any, tbptt_samples: int | None, device: torch.device) -> None:

@@ -15,7 +15,7 @@ from nablafx.data import Batch
 from nablafx.effects import Effect
 from nablafx.training.callbacks import ProgressBar
 from nablafx.training.compiling import CompiledEffect
-from nablafx.training.handshake import check_data, check_loss
+from nablafx.training.handshake import check_data, check_loss, compare_memory
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.memory import keep_freed
 from nablafx.training.metrics import Correlation, LossSums, default_metrics, joined
@@ -102,6 +102,7 @@ class System(LightningModule):
         check_data(self.effect, data, self.tbptt_samples)
         if stage == "fit":
             check_loss(self.loss, data, self.tbptt_samples, self.device)
+            compare_memory(self.effect, data, self.sample_rate)
 
     def forward(self, x: Tensor, controls: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
         return self.effect(x, controls, state)

@@ -71,8 +71,8 @@ def align(dry: np.ndarray, wet: np.ndarray, rate: int, spectra: Spectra | None =
     1, evens out the harmonics; p = 0.7 places the peak best, p = 0.5 keeps the low notes that carry the
     polarity. A figure is given only where both agree and no other peak comes near.
     """
-    cross, _, size = spectra or spectra_of(dry, wet, rate)
-    place, sign = (_peak(cross, power, size, rate) for power in (0.7, 0.5))
+    spectra = spectra or spectra_of(dry, wet, rate)
+    place, sign = (_peak(spectra, power, rate) for power in (0.7, 0.5))
     clear = abs(place.value) >= _CLEAR and place.rival <= _RIVAL and sign.rival <= _RIVAL
     agree = place.value * sign.value > 0 and abs(place.lag - sign.lag) <= _MOVED_S * rate
     if not clear or not agree:
@@ -155,19 +155,26 @@ def _least_phase(log_magnitude: np.ndarray) -> np.ndarray:
     return np.fft.rfft(cepstrum).imag
 
 
-def _peak(cross: np.ndarray, power: float, size: int, rate: int) -> _Peak:
-    """The highest peak of the weighted correlation, as a share of what aligned copies would reach."""
+def correlation(spectra: Spectra, rate: int, power: float = 0.7) -> np.ndarray:
+    """Of the spectra weighted by 1 / |X Y|^power, over all lags up to the widest either way; 1 for aligned copies."""
+    cross, _, size = spectra
     magnitude = np.abs(cross)
     weighted = cross / (magnitude**power + 1e-9 * magnitude.max() ** power + np.finfo(float).tiny)
     full = np.abs(weighted)
     best = (2 * full.sum() - full[0] - full[-1]) / size
+    widest = int(WIDEST_S * rate)
+    values = np.fft.irfft(weighted, size) / max(best, np.finfo(float).tiny)
+    return np.concatenate([values[-widest:], values[: widest + 1]])
+
+
+def _peak(spectra: Spectra, power: float, rate: int) -> _Peak:
+    """The highest peak of the correlation."""
+    values = correlation(spectra, rate, power)
     widest, near = int(WIDEST_S * rate), int(_NEAR_S * rate)
-    correlation = np.fft.irfft(weighted, size) / max(best, np.finfo(float).tiny)
-    correlation = np.concatenate([correlation[-widest:], correlation[: widest + 1]])
-    at = int(np.abs(correlation).argmax())
-    value = float(correlation[at])
+    at = int(np.abs(values).argmax())
+    value = float(values[at])
     around = slice(max(0, at - near), at + near + 1)
-    opposite = float((-np.sign(value) * correlation[around]).max())
-    correlation[around] = 0
+    opposite = float((-np.sign(value) * values[around]).max())
+    values[around] = 0
     height = max(abs(value), np.finfo(float).tiny)
-    return _Peak(at - widest, value, float(np.abs(correlation).max()) / height, opposite / height)
+    return _Peak(at - widest, value, float(np.abs(values).max()) / height, opposite / height)

@@ -24,16 +24,16 @@ Couple = tuple[Path, Path | None]
 
 
 class Inspection(NamedTuple):
-    """The facts of every file, or why it cannot be read, and those of every pair that has one rate and length."""
+    """The facts of every file, or why it cannot be read, and those of every pair of usable files of one rate."""
 
     files: dict[Path, FileFacts | str]
     pairs: dict[Couple, PairFacts]
 
-    def channel(self, path: Path) -> int:
-        """Of a file that can be read."""
+    def usable(self, path: Path) -> FileFacts:
+        """The facts of a file that can be read."""
         facts = self.files[path]
         assert isinstance(facts, FileFacts), facts
-        return facts.channel
+        return facts
 
     @property
     def memory_ms(self) -> float | None:
@@ -150,7 +150,7 @@ class _Work:
 
 
 def fit(dry: FileFacts | str, wet: FileFacts | str) -> bool:
-    """Whether two files can be used, and compared sample by sample."""
+    """Whether two files can be used, and compared as far as both go."""
     if not isinstance(dry, FileFacts) or not isinstance(wet, FileFacts):
         return False
-    return dry.usable and wet.usable and (dry.rate, dry.frames) == (wet.rate, wet.frames)
+    return dry.usable and wet.usable and dry.rate == wet.rate

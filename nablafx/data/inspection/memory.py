@@ -18,7 +18,8 @@ _OVER_DIRECT = 0.12
 _STOPPED_DB = -80.0
 _BELOW_DB = 40.0  # of the loud level: what is lower no longer counts
 _SHORTEST_GAP = 10  # steps of the envelope
-_FALLS_DB = 6.0  # over a gap; what does not fall is noise
+_ENDS = 5  # steps of a gap at either end
+_FALLS_DB = 3.0  # from one to the other; what does not fall is noise
 
 
 class Decay(NamedTuple):
@@ -63,8 +64,11 @@ def decay(dry_power: np.ndarray, wet_power: np.ndarray) -> Decay | None:
         # the median over neighbours: a click is not a tail
         gap = np.median(np.lib.stride_tricks.sliding_window_view(wet[start:stop], 3), axis=1)
         below = np.flatnonzero(gap < audible)
-        falls = wet[start - 2 : start].max() - gap[-3:].min() >= _FALLS_DB
-        last = int(below[0]) if len(below) else len(gap)
-        if falls and (longest is None or 1000 * last / STEPS > longest.ms):
-            longest = Decay(1000 * last / STEPS, not len(below))
+        ends = wet_power[start : start + _ENDS], wet_power[stop - _ENDS : stop]
+        first, last = (10 * np.log10(end.mean() + 1e-18) for end in ends)
+        if not len(below) and first - last < _FALLS_DB:
+            continue
+        ms = 1000 * (int(below[0]) if len(below) else stop - start) / STEPS
+        if longest is None or ms > longest.ms:
+            longest = Decay(ms, not len(below))
     return longest
