@@ -9,8 +9,9 @@ import numpy as np
 import soundfile
 
 from nablafx.data.inspection.alignment import align, spectra_of
-from nablafx.data.inspection.drift import drift
+from nablafx.data.inspection.drift import Reader, drift
 from nablafx.data.inspection.facts import FileFacts, PairFacts, decibels
+from nablafx.data.inspection.marked import marked
 from nablafx.data.inspection.memory import decay, echo_ms
 from nablafx.data.inspection.repeats import Repeat
 from nablafx.data.inspection.scan import EXCERPT_S, Scan
@@ -23,7 +24,7 @@ _SILENCE_DB = -80.0
 _SILENCE_STEPS = 30  # of dry, and the first third of them left out: what it played has died away
 
 
-class Reader:
+class PairReader:
     """Stretches of both files of a pair."""
 
     def __init__(self, dry: soundfile.SoundFile, wet: soundfile.SoundFile, facts: tuple[FileFacts, FileFacts]) -> None:
@@ -51,7 +52,7 @@ def compare(dry: Path, wet: Path, dry_scan: Scan, wet_scan: Scan) -> PairFacts:
     frames = min(facts.frames, wet_scan.facts.frames)
     pair = PairFacts(gain_db=wet_scan.facts.rms_db - facts.rms_db, noise_db=_in_silence(dry_scan, wet_scan))
     with soundfile.SoundFile(dry) as dry_file, soundfile.SoundFile(wet) as wet_file:
-        read = Reader(dry_file, wet_file, (facts, wet_scan.facts))
+        read = PairReader(dry_file, wet_file, (facts, wet_scan.facts))
         start, stop = _loudest(facts, wet_scan.facts)
         x, y = read(start, stop)
         spectra = spectra_of(x, y, rate)
@@ -59,27 +60,38 @@ def compare(dry: Path, wet: Path, dry_scan: Scan, wet_scan: Scan) -> PairFacts:
         pair.delay, pair.inverted, pair.correlation = found
         if found.delay is not None:
             pair.echo_ms = echo_ms(spectra, rate, found.delay)
-        moved = drift(read, frames, rate, found.delay or 0.0, (start + stop) // 2)
-        if moved:
-            pair.drift_ppm, pair.drifts, pair.track = moved.ppm, moved.clear, moved.track
-        if moved and moved.clear:
-            # within a window the delay moved as well; at the right pace it stands, and is seen better
-            rest = drift(partial(read.paced, moved.ppm), frames, rate, moved.start, (start + stop) // 2) or moved
-            pair.delay = rest.start
-            pair.drift_ppm = moved.ppm + (rest.ppm if rest is not moved else 0.0)
+        _follow(pair, read, frames, rate, (start + stop) // 2)
         repeat = dry_scan.landmarks.repeat()
         if repeat and repeat.second + repeat.length <= frames:
-            _repeats(pair, repeat, read, rate)
+            # a clock that drifts would make any device differ from itself
+            _repeats(pair, repeat, partial(read.paced, pair.drift_ppm or 0.0) if pair.drifts else read, rate)
     died = decay(dry_scan.power, wet_scan.power)
     if died:
         pair.decay_ms, pair.decay_open = died
     return pair
 
 
+def _follow(pair: PairFacts, read: PairReader, frames: int, rate: int, middle: int) -> None:
+    """The delay over the file, by its sound and, where it has them, by its markers, which know better."""
+    moved = drift(read, frames, rate, pair.delay or 0.0, middle)
+    if moved:
+        pair.drift_ppm, pair.drifts, pair.track = moved.ppm, moved.clear, moved.track
+    if moved and moved.clear:
+        # within a window the delay moved as well; at the right pace it stands, and is seen better
+        rest = drift(partial(read.paced, moved.ppm), frames, rate, moved.start, middle)
+        pair.delay = rest.start if rest else moved.start
+        pair.drift_ppm = moved.ppm + (rest.ppm if rest else 0.0)
+    told = marked(read, frames, rate)
+    if told:
+        pair.by_markers, pair.delay, pair.inverted = True, told.start, told.inverted
+        if told.ppm is not None:
+            pair.drift_ppm, pair.drifts = told.ppm, told.drifts
+
+
 def excerpt(dry: Path, wet: Path, dry_facts: FileFacts, wet_facts: FileFacts) -> tuple[np.ndarray, np.ndarray]:
     """The loudest audio of a pair, by which its delay is found."""
     with soundfile.SoundFile(dry) as dry_file, soundfile.SoundFile(wet) as wet_file:
-        return Reader(dry_file, wet_file, (dry_facts, wet_facts))(*_loudest(dry_facts, wet_facts))
+        return PairReader(dry_file, wet_file, (dry_facts, wet_facts))(*_loudest(dry_facts, wet_facts))
 
 
 def _loudest(dry: FileFacts, wet: FileFacts) -> tuple[int, int]:

@@ -18,8 +18,10 @@ from nablafx.data.inspection.repeats import Landmarks
 STEPS = 100  # of the envelope in a second
 EXCERPT_S = 10  # of the loudest audio
 _LEAD_DB = -70.0
+_HUM_BELOW_DB = 6.0  # the quiet moments: lines further down are notes that ring on
 _LEAST_WINDOWS = 10
 _QUIET = 0.05  # of the windows; as many at the other end are loud
+_PAUSE = 0.01  # power of it, to that of the loud
 _AGREE = 0.3  # spread of a constant over the quietest moments, as a share of it
 _WINDOW = 10  # steps of the envelope, for levels
 
@@ -71,10 +73,12 @@ def scan(path: Path, channel: str | int | None, told: Callable[[int, int], None]
     facts.clipped = clipping.full
     facts.flat_tops, facts.flat_peak, places = clipping.flat_tops()
     facts.clip_places = sorted([*clipping.places, *places])
-    facts.hum_hz, facts.hum_db = hum.found()
     powers, every = np.concatenate([*power, []]), np.concatenate([*means, []])
     if len(powers):
         _levels(facts, powers, every, step)
+        mains, level_db = hum.found()
+        if level_db >= facts.noise_db - _HUM_BELOW_DB:
+            facts.hum_hz, facts.hum_db = mains, level_db
     return Scan(facts, np.maximum(powers - every**2, 0).astype(np.float32), landmarks)
 
 
@@ -112,7 +116,8 @@ def _constant(means: np.ndarray, moving: np.ndarray) -> float | None:
     quiet = np.argsort(moving, kind="stable")[: max(round(_QUIET * len(means)), 3)]
     mean, spread = float(means[quiet].mean()), float(means[quiet].std())
     silent = moving[quiet].mean() <= 10 ** (_LEAD_DB / 10)
-    return mean if silent or (moving[quiet].mean() <= (2 * mean) ** 2 and spread <= _AGREE * abs(mean)) else None
+    paused = moving[quiet].mean() <= _PAUSE * np.quantile(moving, 1 - _QUIET) and spread <= _AGREE * abs(mean)
+    return mean if silent or paused else None
 
 
 def _loudest(power: np.ndarray) -> int:
