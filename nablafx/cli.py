@@ -79,6 +79,24 @@ def _check_data(_name: str, words: list[str]) -> None:
     run(words)
 
 
+def _capture_signal(_name: str, words: list[str]) -> None:
+    from nablafx.recording.capture_command import run
+
+    run(words)
+
+
+def _import_capture(_name: str, words: list[str]) -> None:
+    from nablafx.recording.import_command import run
+
+    run(words)
+
+
+def _import_dataset(_name: str, words: list[str]) -> None:
+    from nablafx.recording.dataset_command import run
+
+    run(words)
+
+
 def _configs(_name: str, words: list[str]) -> None:
     from nablafx.shipped import run_configs
 
@@ -110,6 +128,9 @@ COMMANDS = {
     "compare": Command("finished runs side by side: mean, spread, ranks", _compare),
     "report": Command("one page about finished runs: players, a blind test, figures; or a listening test", _report),
     "check-data": Command("what recordings are like before training: a table, pictures, aligned copies", _check_data),
+    "capture-signal": Command("a signal to play through a device of yours and record", _capture_signal),
+    "import-capture": Command("recordings of that signal as a data set, aligned and cut", _import_capture),
+    "import-dataset": Command("a public data set as it was downloaded, in the layout of this package", _import_dataset),
     "configs": Command("list the shipped configs, or copy them", _configs),
     "demo-data": Command("lay out the recordings of the demo configs", _demo_data),
     "convert": Command("a config or checkpoint of the published framework, as one of this", _convert),

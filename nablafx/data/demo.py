@@ -38,7 +38,7 @@ def write_demo(
     notes = np.random.default_rng(seed)
     for part in PARTS:
         for name in _FILES[part]:
-            x = _plucks(round(seconds * sample_rate), sample_rate, notes)
+            x = plucks(round(seconds * sample_rate), sample_rate, notes)
             _write(dry / part / f"{name}.input.wav", x, sample_rate)
             for setting in settings:
                 drive, tone = (int(knob[1:]) / 100 for knob in setting.split("_"))
@@ -54,7 +54,7 @@ def _write(path: Path, audio: np.ndarray, sample_rate: int) -> None:
     soundfile.write(path, audio, sample_rate, subtype="PCM_24")
 
 
-def _plucks(length: int, sample_rate: int, notes: np.random.Generator) -> np.ndarray:
+def plucks(length: int, sample_rate: int, notes: np.random.Generator) -> np.ndarray:
     """Decaying harmonic tones, four a second, one after the other (length,)."""
     step = max(sample_rate // 4, 1)
     audio = np.zeros(length)

@@ -10,6 +10,7 @@ import numpy as np
 _BEFORE_S, _AFTER_S = 0.004, 0.018  # of a pulse, which has 20 ms of silence on either side
 _FADE = 0.2  # of what is cut out, at its end
 _LOWEST_HZ = 100.0
+_HIGHEST = 0.43  # of the rate: converters end soon after
 _WEAKEST = 0.03  # of dry's spectrum: beyond, the pulse says little
 _LEAD_S = 0.0005  # how far filters of minimum phase may put off their peak
 _SHORTEST = 0.25  # samples by which they must, to be told from noise
@@ -76,7 +77,8 @@ def _answers(
     X, Y = np.fft.rfft(x, size), np.fft.rfft(y, size)
     power = np.abs(X) ** 2
     band = (power > _WEAKEST**2 * power.max(axis=1, keepdims=True)).all(axis=0)
-    band &= np.arange(len(band)) * rate / size >= _LOWEST_HZ
+    hertz = np.arange(len(band)) * rate / size
+    band &= (hertz >= _LOWEST_HZ) & (hertz <= _HIGHEST * rate)
     spectra = np.where(band, Y * X.conj() / np.maximum(power, 1e-30), 0)
     weights = np.where(band, np.sqrt(power.mean(axis=0) / power.max()), 0)
     quiet = y[:, : round(0.5 * _BEFORE_S * rate)]
