@@ -243,7 +243,12 @@ class WandbSink(Sink):
         memory.parent.mkdir(parents=True, exist_ok=True)  # W&B turns to a temporary folder where its own is missing
         run_id = memory.read_text().strip() if memory.exists() else secrets.token_hex(4)
         memory.write_text(run_id)
-        return wandb.init(id=run_id, dir=self._save_dir, name=self.run_name, resume="allow", **self._init)
+        # addresses of repositories may hold a token, and code is the user's
+        private = {what: os.environ.get(f"WANDB_{what.upper()}", "true") for what in ("disable_git", "disable_code")}
+        settings: Any = wandb.Settings(**private)  # type: ignore[arg-type]
+        return wandb.init(
+            id=run_id, dir=self._save_dir, name=self.run_name, resume="allow", settings=settings, **self._init
+        )
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
