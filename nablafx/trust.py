@@ -23,6 +23,7 @@ ALLOWED = (
     "nablafx.export.nam",
     "nablafx.training.losses",
     "nablafx.training.sinks",
+    "nablafx.training.wandb_sink",
     "nablafx.training.callbacks",
     "nablafx.training.media",
     "torch.nn",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nablafx.embeddings import WeightsError
 from nablafx.embeddings.lookup import KINDS
 
 from .cli import data_words, nablafx
@@ -140,18 +141,17 @@ def test_pretrained_weights(name, evil, knobless, sentinel):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if hasattr(kind, "file")], ids=lambda kind: kind.name)
-def test_weights_of_embeddings(kind, evil, run, sentinel, monkeypatch):
-    monkeypatch.setenv("NABLAFX_EMBEDDINGS", "weights")
-    Path("weights").mkdir()
+def test_weights_of_embeddings(kind, evil, sentinel):
+    files = [kind.file]
     if kind.name == "clap":
-        folder = Path("weights", kind.file)
-        folder.mkdir()
-        for file in ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"):
-            (folder / file).write_bytes(evil)
-    else:
-        Path("weights", kind.file).write_bytes(evil)
-    told = refuses(sentinel, "test", "-c", "run/config.yaml", "--fad.embeddings", f"[{kind.name}]")
-    assert "cannot be read" in told
+        names = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
+        files = [f"{kind.file}/{name}" for name in names]
+        Path(kind.file).mkdir()
+    for file in files:
+        Path(file).write_bytes(evil)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        kind.load(Path())
+    assert not sentinel.exists()
 
 
 def test_files_of_the_published_framework(evil, sentinel):

@@ -55,12 +55,12 @@ def new_folder(log_root: str | Path, name: str) -> Path:
     """Make and return the run's own folder, version_0 or the next one free.
 
     Raises:
-        UserError: the folder cannot be made.
+        UserError: the folder cannot be made, or the name leads out of `log_root`.
     """
     given = os.environ.get(FOLDER_VARIABLE)
     if given and "LOCAL_RANK" in os.environ:
         return Path(given)
-    parent = Path(log_root) / name
+    parent = _parent(log_root, name)
     versions = _versions(parent)
     number = versions[-1] + 1 if versions else 0
     try:
@@ -90,9 +90,9 @@ def latest_folder(log_root: str | Path, name: str) -> Path:
     """The newest folder of runs of this name that holds a checkpoint.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or the name leads out of `log_root`.
     """
-    parent = Path(log_root) / name
+    parent = _parent(log_root, name)
     for number in reversed(_versions(parent)):
         folder = parent / f"version_{number}"
         if checkpoints(folder):
@@ -132,6 +132,15 @@ def folder_of(checkpoint_file: Path) -> Path:
 def checkpoints(folder: Path) -> list[str]:
     """Names of a run's checkpoints; what begins with a dot is not written to its end."""
     return sorted(path.name for path in (folder / CHECKPOINTS).glob("[!.]*.ckpt"))
+
+
+def _parent(log_root: str | Path, name: str) -> Path:
+    # a config names the run, and may be of somebody else
+    if ".." in Path(name).parts or Path(name).is_absolute() or "\0" in name:
+        raise UserError(
+            f"the name {name!r} leads out of {log_root}; give words with slashes between, or set --log_root"
+        )
+    return Path(log_root) / name
 
 
 def _versions(parent: Path) -> list[int]:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_LIMITS_S = {"init_timeout": 30.0, "finish_timeout": 60.0}
+# W&B's own limits are 90 s and none; addresses of repositories may hold a token, and code is the user's
+_SETTINGS = {"init_timeout": 30.0, "finish_timeout": 60.0, "disable_git": True, "disable_code": True}
 
 
 class WandbSink(Sink):
@@ -87,9 +88,8 @@ class WandbSink(Sink):
         run_id = memory.read_text().strip() if memory.exists() else secrets.token_hex(4)
         memory.write_text(run_id)
         given = {"id": run_id, "dir": self._save_dir, "name": self.run_name, "resume": "allow", **self._init}
-        # W&B's own limits are 90 s and none
-        limits = {key: value for key, value in _LIMITS_S.items() if f"WANDB_{key.upper()}" not in os.environ}
-        known = {key: value for key, value in limits.items() if key in wandb.Settings.model_fields}
+        ours = {key: value for key, value in _SETTINGS.items() if f"WANDB_{key.upper()}" not in os.environ}
+        known = {key: value for key, value in ours.items() if key in wandb.Settings.model_fields}
         try:
             return wandb.init(**given, settings=known)
         except self.failures() as error:

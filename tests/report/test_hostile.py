@@ -7,10 +7,13 @@ import html
 import json
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 
 from nablafx.errors import plain
+from nablafx.report.gather import Scene, Track
+from nablafx.report.listening import write_listening_test
 from tests.browser import Visit
 from tests.cli import data_words, nablafx
 from tests.conftest import ROOT, config
@@ -126,6 +129,16 @@ def test_compare_shows_and_writes_text(hostile, tmp_path):
     assert len(counts) <= 2
 
 
+def test_a_listening_test_holds_no_words_of_others(tmp_path):
+    """webMUSHRA reads what its config says as HTML."""
+    noise = np.random.default_rng(0).standard_normal(4800).astype(np.float32) * 0.1
+    tracks = [Track("Target", "target", noise), Track(ALL, "prediction", noise, 0)]
+    config = write_listening_test(tmp_path, [Scene(ALL, ALL, 0, 48_000, tracks)], [f"../{ATTACKS[2]}{ATTACKS[7]}"])
+    assert not set('<>"&\x1b\u2028\u202e') & set(config.read_text())
+    assert all(tmp_path in path.resolve().parents for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.slow
 def test_names_of_audio_on_disk(knobless, tmp_path, monkeypatch):
     """From the name of a file to table, CSV, picture, rendered file and page."""
     name = "=cmd|' [b]$\\frac{ \x1b[31m<img src=x onerror=alert(1)>"

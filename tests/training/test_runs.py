@@ -90,6 +90,15 @@ def test_names_stay_inside_the_logs():
         assert all(part and part not in (".", "..") and "\\" not in part for part in parts)
 
 
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/tmp/out", "a\0b"])
+def test_a_name_does_not_lead_out_of_the_logs(tmp_path, name):
+    """It may stand in a config of somebody else."""
+    for folder in (new_folder, latest_folder):
+        with pytest.raises(UserError, match="leads out of"):
+            folder(tmp_path / "logs", name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_versions_count_up(tmp_path):
     made = [new_folder(tmp_path / "logs", "ts9/tcn") for _ in range(3)]
     assert made == [tmp_path / "logs" / "ts9" / "tcn" / f"version_{n}" for n in range(3)]
