@@ -27,8 +27,8 @@ from nablafx.effects import Effect
 from nablafx.export import nam
 from nablafx.export.formats import Check, Request, compare
 from nablafx.export.model import Facts, Model
-from nablafx.training.build import build
-from nablafx.training.checkpoints import CheckpointError, check_fits
+from nablafx.training.build import build_with
+from nablafx.training.checkpoints import CheckpointError
 from nablafx.trust import PARTS
 
 SUFFIX = ".nablafx"
@@ -91,14 +91,14 @@ def read_bundle(path: str | Path) -> Model:
     tensors, header = _content(Path(path))
     _check_classes(header["effect"], path)
     names = tuple(header["control_names"])
+    weights = {name.removeprefix(_EFFECT): value for name, value in tensors.items() if name.startswith(_EFFECT)}
     try:
-        effect = build(_without_files(header["effect"]), len(names), header["sample_rate"])
+        effect = build_with(weights, path, _without_files(header["effect"]), len(names), header["sample_rate"])
+    except CheckpointError:
+        raise
     except (ArgumentError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path} describes no effect of this version of nablafx: {error}") from error
-    weights = {name.removeprefix(_EFFECT): value for name, value in tensors.items() if name.startswith(_EFFECT)}
-    check_fits({"state_dict": weights}, effect, path)
-    effect.load_state_dict(weights)
-    effect.eval().requires_grad_(False)
+    effect.requires_grad_(False)
     _check_snapshot(effect, tensors, header["sample_rate"], path)
     return Model(effect, header["sample_rate"], names, header["name"], header["effect"], header["facts"])
 

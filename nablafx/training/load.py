@@ -10,8 +10,8 @@ import yaml
 
 from nablafx.data import PairedAudioDataModule
 from nablafx.errors import UserError
-from nablafx.training.build import build
-from nablafx.training.checkpoints import check_fits, read_checkpoint
+from nablafx.training.build import build_with
+from nablafx.training.checkpoints import CheckpointError, read_checkpoint
 from nablafx.training.record import read_record
 from nablafx.training.runs import checkpoint, folder_of
 from nablafx.training.system import System
@@ -57,16 +57,16 @@ def load(place: str | Path, which: str = "best") -> Loaded:
     # runs of before had no names in their records
     names = tuple(record["controls"]) if "controls" in record else _names_of(config)
     rate = int(record.get("sample_rate") or (config.get("data") or {}).get("sample_rate") or 48_000)
-    try:
-        system = System(build(config["model"]["effect"], len(names), rate), sample_rate=rate)
-    except (ArgumentError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / 'config.yaml'} describes no effect of this version: {error}") from error
     content = read_checkpoint(weights)
     state = {
         key.removeprefix("effect."): value for key, value in content["state_dict"].items() if key.startswith("effect.")
     }
-    check_fits({"state_dict": state}, system.effect, weights)
-    system.effect.load_state_dict(state)
+    try:
+        system = System(build_with(state, weights, config["model"]["effect"], len(names), rate), sample_rate=rate)
+    except CheckpointError:
+        raise
+    except (ArgumentError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / 'config.yaml'} describes no effect of this version: {error}") from error
     return Loaded(system.eval(), names, config, folder, weights)
 
 
