@@ -12,7 +12,7 @@ import soundfile
 from lightning.pytorch.utilities import rank_zero_only
 
 from nablafx.data.alignment import Alignment, align
-from nablafx.data.audio import blocks, choose_channel, read
+from nablafx.data.audio import blocks, choose_channel, header, read
 from nablafx.data.errors import Report
 from nablafx.data.files import Pair
 
@@ -71,7 +71,7 @@ def check_pairs(pairs: Sequence[Pair], channel: str | int | None, report: Report
 def check_file(path: Path, channel: str | int | None, report: Report) -> Scan | None:
     """Read a file through and report what is wrong with it; None if it cannot be used."""
     try:
-        info = soundfile.info(path)
+        info = header(path)
         index = choose_channel(info.channels, channel)
         scan = _scan(path, index, info.samplerate)
     except soundfile.SoundFileError as error:

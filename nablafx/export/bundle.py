@@ -23,6 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from nablafx.data.audio import RATES_HZ
+from nablafx.effects import Effect
 from nablafx.effects import Effect
 from nablafx.export import nam
 from nablafx.export.formats import Check, Request, compare
@@ -136,7 +138,7 @@ def _header(told: str, path: Path) -> dict[str, Any]:
     class_path = effect.get("class_path") if isinstance(effect, dict) else effect
     wrong = [
         *([] if isinstance(class_path, str) else ["effect"]),
-        *([] if type(rate) is int and 0 < rate <= 10_000_000 else ["sample_rate"]),
+        *([] if type(rate) is int and 0 < rate <= RATES_HZ[1] else ["sample_rate"]),
         *([] if isinstance(names, list) and all(isinstance(n, str) for n in names) else ["control_names"]),
         *([] if _sound(facts["facts"]) else ["facts"]),
         *([] if isinstance(facts["name"], str) else ["name"]),
