@@ -25,7 +25,6 @@ from torch import Tensor
 
 from nablafx.data.audio import RATES_HZ
 from nablafx.effects import Effect
-from nablafx.effects import Effect
 from nablafx.export import nam
 from nablafx.export.formats import Check, Request, compare
 from nablafx.export.model import Facts, Model
