@@ -160,7 +160,9 @@ def main(words: Sequence[str] | None = None) -> int:
         with taking(rest) as rest:
             COMMANDS[name].run(name, rest)
     except UserError as mistake:
-        print(f"nablafx {name}: {plain(str(mistake))}", file=sys.stderr)
+        told = plain(str(mistake))
+        # some quote what they were given, which may be a file
+        print(f"nablafx {name}: {told if len(told) <= 8000 else told[:8000] + ' …'}", file=sys.stderr)
         return mistake.status
     except KeyboardInterrupt:
         print(f"nablafx {name}: interrupted", file=sys.stderr)

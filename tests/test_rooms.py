@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # from the ground up; rooms of one floor do not know each other
 FLOORS = [
     {"errors", "processes"},
+    {"foreign"},
     {"shipped", "trust", "writing"},
     {"kernels"},
     {"dsp"},

@@ -12,6 +12,7 @@ import yaml
 from nablafx.convert.configs import Config, Conversion
 from nablafx.convert.old import Notes
 from nablafx.errors import UserError
+from nablafx.foreign import ForeignError, read_yaml
 
 WIDTH = 110
 BESIDE = 3  # folders above a checkpoint in which Lightning and W&B may have left its config
@@ -94,11 +95,10 @@ def _checkpoint(weights: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path) -> Config:
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
+        content = read_yaml(path)
+    except ForeignError as error:
         raise UserError(
-            f"the config {path} cannot be read as YAML ({reason}); give one of the published framework"
+            f"the config {path} cannot be read as YAML ({error}); give one of the published framework"
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"the config {path} holds no sections; give one of the published framework")

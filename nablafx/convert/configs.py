@@ -28,6 +28,8 @@ DEFAULTS = {
     ("early_stopping", "patience"): 50,
     ("media", "log_media_every_n_steps"): 1000,
 }
+# what comes of lists where names are, of texts where numbers are, and so on, wherever a config has them
+_MISSHAPEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 BUILT_IN = {
     "ModelSummary": "a line at the start says size and receptive field",
     "LearningRateMonitor": "it is always on",
@@ -67,7 +69,11 @@ class Conversion:
             raise UserError("a published config has a section model, data or trainer, and this has none of them")
         for section, handler in handlers.items():
             if content.get(section) is not None:
-                handler(content[section])
+                try:
+                    handler(content[section])
+                except _MISSHAPEN as error:
+                    reason = f"{type(error).__name__}: {str(error)[:200]}"
+                    raise UserError(f"{section} is not as the published framework writes it ({reason})") from error
         for key, value in content.items():
             if key not in handlers and value is not None:
                 self._other(key, value)

@@ -18,6 +18,18 @@ from torch import Tensor
 from nablafx.data.errors import DataError, LostAudioError
 
 _BLOCK = 1 << 18  # frames read at once where a whole file passes through: 1 MB a channel
+# beyond them a header is damaged, and what is sized by it (a second of audio, a resampled copy) would have no bound
+RATES_HZ = (1000, 1_000_000)
+MOST_CHANNELS = 64
+
+
+class Header(NamedTuple):
+    """Of an audio file: its rate in Hz, and soundfile's name of how samples are stored."""
+
+    samplerate: int
+    channels: int
+    frames: int
+    subtype: str
 
 
 class Track(NamedTuple):
@@ -42,6 +54,24 @@ def choose_channel(channels: int, channel: str | int | None) -> int:
     if not 0 <= index < channels:
         raise ValueError(f"has {channels} channels, and channel {channel} is asked: give one from 0 to {channels - 1}")
     return index
+
+
+def header(path: Path) -> Header:
+    """What a file says of itself.
+
+    Raises:
+        soundfile.SoundFileError: it cannot be read.
+        ValueError: it says what cannot be (a line for the report).
+    """
+    info = soundfile.info(path)
+    low, high = RATES_HZ
+    if not low <= info.samplerate <= high:
+        raise ValueError(
+            f"says that it is at {info.samplerate} Hz, and from {low} to {high} Hz are read: export it again"
+        )
+    if not 1 <= info.channels <= MOST_CHANNELS:
+        raise ValueError(f"has {info.channels} channels, and up to {MOST_CHANNELS} are read: export those in use")
+    return Header(info.samplerate, info.channels, info.frames, info.subtype)
 
 
 def read(path: Path, channel: int, start: int, stop: int) -> np.ndarray:
@@ -69,10 +99,24 @@ def _lost(path: Path, reason: str) -> str:
 
 
 def blocks(path: Path, channel: int, size: int) -> Iterator[np.ndarray]:
-    """One channel of a file, float32, in blocks of `size` samples, so that its length costs no memory."""
+    """One channel of a file, float32, in blocks of `size` samples, so that its length costs no memory.
+
+    Raises:
+        ValueError: at its end, if its header claims more (a line for the report).
+    """
     with soundfile.SoundFile(path) as file:
-        for block in file.blocks(size, dtype="float32", always_2d=True):
+        for block in whole_blocks(file, size):
             yield block[:, channel]
+
+
+def whole_blocks(file: soundfile.SoundFile, size: int) -> Iterator[np.ndarray]:
+    """All channels, (T, C), as :func:`blocks`."""
+    position = 0
+    while len(block := file.read(min(size, file.frames - position), dtype="float32", always_2d=True)):
+        position += len(block)
+        yield block
+    if position != file.frames:
+        raise ValueError(f"ends after {position} of {file.frames} samples: copy it again, or export it again")
 
 
 def track(path: Path, channel: int, sample_rate: int) -> Track:

@@ -249,6 +249,9 @@ class ConvStack(StackedEffect):
         return {"begun": x[..., :0]} if self.cold_start else super().rest(x, controls)
 
 
+MOST_BLOCKS = 1024  # nobody trains a deeper one, and a number with a digit too many would keep a machine busy for days
+
+
 def dilations(num_blocks: int, growth: int, stack_size: int) -> list[int]:
     """growth^(n mod stack_size) for every block n."""
     return [growth ** (n % stack_size) for n in range(num_blocks)]
@@ -256,4 +259,6 @@ def dilations(num_blocks: int, growth: int, stack_size: int) -> list[int]:
 
 def widths(num_blocks: int, channel_width: int, channel_growth: int) -> list[int]:
     """Channels of the input (1) and of every block's output, channel_width · channel_growth^n."""
+    if num_blocks > MOST_BLOCKS:
+        raise ValueError(f"num_blocks is {num_blocks}, and {MOST_BLOCKS} are the most")
     return [1, *(channel_width * channel_growth**n for n in range(num_blocks))]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from torch import Tensor
 
+from nablafx.data.audio import blocks, header
 from nablafx.errors import UserError
 from nablafx.export.bundle import SUFFIX
 from nablafx.export.model import Model
@@ -51,12 +53,13 @@ def read_mono(path: Path, sample_rate: int, option: str, seconds: int | None = N
         UserError: it cannot be read, is empty, or has samples that are no numbers.
     """
     try:
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            frames = -1 if seconds is None else seconds * rate
-            mono = np.ascontiguousarray(file.read(frames, dtype="float32", always_2d=True)[:, 0])
+        rate = header(path).samplerate
+        pieces = [piece.copy() for piece in islice(blocks(path, 0, rate), seconds)]
+        mono = np.concatenate([np.zeros(0, np.float32), *pieces])
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{path} cannot be read: {error}; name an audio file with {option}") from error
+    except ValueError as error:
+        raise UserError(f"{path} {error}; or name another file with {option}") from error
     if not len(mono) or not np.isfinite(mono).all():
         raise UserError(f"{path} has no audio in it, or samples that are no numbers; name another file with {option}")
     if rate == sample_rate:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import math
+from array import array
 from pathlib import Path
 
 import numpy as np
 
 from nablafx.errors import UserError
+from nablafx.foreign import ForeignError, read_table
 
 TIME = "time"
-MOST_ROWS = 10_000_000
 
 
 class Automation:
@@ -47,18 +47,17 @@ def read_automation(path: str | Path, names: tuple[str, ...], start: dict[str, f
     """
     if not names:
         raise UserError(f"{path}: the model has no knobs to move")
+    numbers = array("d")
+    columns: list[str] = []
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, skipinitialspace=True)
-            columns = [name.strip() for name in rows.fieldnames or ()]
-            rows.fieldnames = columns
-            _check_columns(path, columns, names)
-            table = [_row(path, rows.line_num, row, columns) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        for line, row in read_table(path):
+            columns = columns or _checked_columns(path, list(row), names)
+            numbers.extend(_row(path, line, row, columns))
+    except ForeignError as error:
         raise UserError(f"the automation {path} cannot be read: {error}") from error
-    if not table:
+    if not numbers:
         raise UserError(f"the automation {path} has no rows; it needs one at least")
-    content = np.array(table)
+    content = np.array(numbers).reshape(-1, len(columns))
     times = content[:, columns.index(TIME)]
     falls = np.flatnonzero(np.diff(times) < 0)
     if len(falls):
@@ -69,24 +68,25 @@ def read_automation(path: str | Path, names: tuple[str, ...], start: dict[str, f
     return Automation(times, np.stack(values, axis=1))
 
 
-def _check_columns(path: str | Path, columns: list[str], names: tuple[str, ...]) -> None:
+def _checked_columns(path: str | Path, columns: list[str], names: tuple[str, ...]) -> list[str]:
     unknown = [name for name in columns if name != TIME and name not in names]
-    if unknown or TIME not in columns or len(set(columns)) < len(columns):
+    if unknown or TIME not in columns:
         raise UserError(
             f"the automation {path} has the columns {', '.join(columns) or 'none'}; it needs {TIME} (in seconds) and "
             f"any of {', '.join(names)}, each once"
         )
+    return columns
 
 
-def _row(path: str | Path, line: int, row: dict[str, str | None], columns: list[str]) -> list[float]:
+def _row(path: str | Path, line: int, row: dict[str, str], columns: list[str]) -> list[float]:
     values = []
     for name in columns:
         try:
-            value = float(row[name] or "")
+            value = float(row[name])
         except ValueError:
             value = math.nan
         if not (0 <= value < math.inf and (name == TIME or value <= 1)):
             needed = "seconds from 0 on" if name == TIME else "a number from 0 to 1"
-            raise UserError(f"the automation {path}, line {line}: {name} is {row[name]!r}; it needs {needed}")
+            raise UserError(f"the automation {path}, line {line}: {name} is {row[name][:40]!r}; it needs {needed}")
         values.append(value)
     return values

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from nablafx.effects import Effect
 from nablafx.errors import UserError, plain
 from nablafx.export.costs import macs, parameters, state_bytes
@@ -20,6 +18,7 @@ from nablafx.export.model import Facts, Model
 from nablafx.export.paths import PATHS, NoPathError
 from nablafx.export.reading import read_model
 from nablafx.export.timing import Timing, measure
+from nablafx.foreign import ForeignError, read_yaml
 from nablafx.plots import plot_benchmark
 from nablafx.shipped import find_config
 from nablafx.training.build import build
@@ -98,7 +97,11 @@ def model_of(word: str, num_controls: int) -> Model:
     net, *overlays = word.split("+")
     content: dict[str, Any] = {}
     for name in (net, *(f"model/with/{overlay}" for overlay in overlays)):
-        content = _merged(content, yaml.safe_load(Path(find_config(name)).read_text()))
+        file = find_config(name)
+        try:
+            content = _merged(content, read_yaml(file))
+        except ForeignError as error:
+            raise UserError(f"{file} cannot be read ({error}); mend it") from error
     section = content.get("model")
     if not isinstance(section, dict) or "effect" not in section:
         raise UserError(

@@ -23,12 +23,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from nablafx.data.audio import RATES_HZ
 from nablafx.effects import Effect
 from nablafx.export import nam
 from nablafx.export.formats import Check, Request, compare
 from nablafx.export.model import Facts, Model
-from nablafx.training.build import build
-from nablafx.training.checkpoints import CheckpointError, check_fits
+from nablafx.training.build import build_with
+from nablafx.training.checkpoints import CheckpointError
 from nablafx.trust import PARTS
 
 SUFFIX = ".nablafx"
@@ -91,14 +92,14 @@ def read_bundle(path: str | Path) -> Model:
     tensors, header = _content(Path(path))
     _check_classes(header["effect"], path)
     names = tuple(header["control_names"])
+    weights = {name.removeprefix(_EFFECT): value for name, value in tensors.items() if name.startswith(_EFFECT)}
     try:
-        effect = build(_without_files(header["effect"]), len(names), header["sample_rate"])
+        effect = build_with(weights, path, _without_files(header["effect"]), len(names), header["sample_rate"])
+    except CheckpointError:
+        raise
     except (ArgumentError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path} describes no effect of this version of nablafx: {error}") from error
-    weights = {name.removeprefix(_EFFECT): value for name, value in tensors.items() if name.startswith(_EFFECT)}
-    check_fits({"state_dict": weights}, effect, path)
-    effect.load_state_dict(weights)
-    effect.eval().requires_grad_(False)
+    effect.requires_grad_(False)
     _check_snapshot(effect, tensors, header["sample_rate"], path)
     return Model(effect, header["sample_rate"], names, header["name"], header["effect"], header["facts"])
 
@@ -136,7 +137,7 @@ def _header(told: str, path: Path) -> dict[str, Any]:
     class_path = effect.get("class_path") if isinstance(effect, dict) else effect
     wrong = [
         *([] if isinstance(class_path, str) else ["effect"]),
-        *([] if type(rate) is int and 0 < rate <= 10_000_000 else ["sample_rate"]),
+        *([] if type(rate) is int and 0 < rate <= RATES_HZ[1] else ["sample_rate"]),
         *([] if isinstance(names, list) and all(isinstance(n, str) for n in names) else ["control_names"]),
         *([] if _sound(facts["facts"]) else ["facts"]),
         *([] if isinstance(facts["name"], str) else ["name"]),

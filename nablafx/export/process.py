@@ -9,6 +9,7 @@ from pathlib import Path
 import soundfile
 from torch import Tensor
 
+from nablafx.data.audio import header
 from nablafx.errors import UserError, plain
 from nablafx.export.arguments import add_model, knobs_of
 from nablafx.export.automation import Automation, read_automation
@@ -93,9 +94,11 @@ def _in_folder(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
 def _frames(path: Path) -> int:
     """Of a file that can be read; all are asked before the first is rendered."""
     try:
-        return soundfile.info(path).frames
+        return header(path).frames
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} {error}") from error
 
 
 def _knobs(model: Model, controls: str | None, automation: str | None) -> Automation | Tensor | None:

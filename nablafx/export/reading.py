@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
 from nablafx.errors import UserError
 from nablafx.export.bundle import SUFFIX, read_bundle
 from nablafx.export.model import Facts, Model
+from nablafx.foreign import ForeignError, read_table
 
 
 def read_model(place: str | Path, which: str = "best") -> Model:
@@ -63,8 +63,10 @@ def _test_metrics(path: Path) -> dict[str, float]:
     """The last row of a metrics.csv, without what is no number."""
     if not path.is_file():
         return {}
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("file") == "all"]
+    try:
+        rows = [row for _, row in read_table(path) if row.get("file") == "all"]
+    except ForeignError as error:
+        raise UserError(f"{path} cannot be read ({error}); test that run again") from error
     found = {}
     for name, cell in (rows[-1] if rows else {}).items():
         try:

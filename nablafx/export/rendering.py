@@ -11,6 +11,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+from nablafx.data.audio import whole_blocks
 from nablafx.errors import UserError
 from nablafx.export.automation import Automation
 from nablafx.export.model import Model
@@ -114,7 +115,9 @@ def run_pieces(model: Model, pieces: Iterator[np.ndarray], knobs: Automation | T
 def _rendered(
     model: Model, file: soundfile.SoundFile, knobs: Automation | Tensor | None, progress: Callable[[int], object]
 ) -> Iterator[np.ndarray]:
-    dry = _read(file, progress)
+    # of all channels together, and of what resampling makes of them
+    size = PIECE // file.channels * file.samplerate // max(file.samplerate, model.sample_rate)
+    dry = _read(file, max(size, 1), progress)
     if file.samplerate == model.sample_rate:
         yield from run_pieces(model, dry, knobs)
         return
@@ -123,19 +126,20 @@ def _rendered(
     yield from _resampled(wet, model.sample_rate, file.samplerate, file.channels)
 
 
-def _read(file: soundfile.SoundFile, progress: Callable[[int], object]) -> Iterator[np.ndarray]:
+def _read(file: soundfile.SoundFile, size: int, progress: Callable[[int], object]) -> Iterator[np.ndarray]:
     position = 0
-    for block in file.blocks(PIECE, dtype="float32", always_2d=True):
-        if not np.isfinite(block).all():
-            first = position + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
-            raise UserError(
-                f"{file.name} has a sample that is no number, at {first / file.samplerate:.3f} s; mend the file"
-            )
-        yield block
-        position += len(block)
-        progress(len(block))
-    if position != file.frames:
-        raise UserError(f"{file.name} ends after {position} of {file.frames} samples; it is damaged")
+    try:
+        for block in whole_blocks(file, size):
+            if not np.isfinite(block).all():
+                first = position + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+                raise UserError(
+                    f"{file.name} has a sample that is no number, at {first / file.samplerate:.3f} s; mend the file"
+                )
+            yield block
+            position += len(block)
+            progress(len(block))
+    except ValueError as error:
+        raise UserError(f"{file.name} {error}") from error
 
 
 def _resampled(pieces: Iterator[np.ndarray], old: int, new: int, channels: int) -> Iterator[np.ndarray]:

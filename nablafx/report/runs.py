@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from nablafx.errors import UserError
+from nablafx.foreign import ForeignError, read_json, read_table, read_yaml
 
 if TYPE_CHECKING:
     from nablafx.training.record import Heard, Record
@@ -21,6 +18,14 @@ if TYPE_CHECKING:
 REPEATED = {"seed_everything", "name", "log_root", "ckpt_path"}
 REPEATED |= {"fad", "media", "trainer.logger", "trainer.default_root_dir", "checkpoint.dirpath"}
 SHOWN = ("esr", "mrstft", "mae")  # of the metrics, before the others
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("name", "effect", "nablafx", "torch", "device"), (str,)),
+    **dict.fromkeys(("parameters", "trainable", "sample_rate", "steps", "epochs"), (int,)),
+    **dict.fromkeys(("seed", "receptive_field", "best_step"), (int, type(None))),
+    **dict.fromkeys(("seconds", "best_validation_loss"), (int, float, type(None))),
+    "controls": (list,),
+}
+"""What a record holds of each fact, where it has it."""
 NOT_RECORDED: Heard = {"fingerprint": "not recorded", "files": []}
 
 
@@ -126,7 +131,7 @@ def read_runs(places: Iterable[str | Path]) -> tuple[list[Run], dict[Path, str]]
     runs: list[Run] = []
     skipped: dict[Path, str] = {}
     for folder in folders.values():
-        record, config = _parsed(folder / "run.json", json.loads), _parsed(folder / "config.yaml", yaml.safe_load)
+        record, config = _parsed(folder / "run.json", read_json), _parsed(folder / "config.yaml", read_yaml)
         reason = _missing(folder, record)
         if reason:
             skipped[folder] = reason
@@ -173,6 +178,10 @@ def _check(folder: Path, record: dict[str, Any], config: dict[str, Any]) -> None
     for part in ("data", "trainer"):
         if not isinstance(config.get(part, {}), dict):
             raise UserError(f"{folder / 'config.yaml'}: {part} holds no settings; remove that run, or mend it")
+    for fact, kinds in _KINDS.items():
+        if fact in record and not isinstance(record[fact], kinds):
+            told = f"{folder / 'run.json'}: {fact} is {str(record[fact])[:80]!r}, which cannot be"
+            raise UserError(f"{told}; remove that run, or mend it")
     for part in ("split", "test"):
         heard = record.get(part, NOT_RECORDED)
         try:
@@ -183,13 +192,13 @@ def _check(folder: Path, record: dict[str, Any], config: dict[str, Any]) -> None
             raise UserError(f"{told}; remove that run, or test and train it again") from error
 
 
-def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
+def _parsed(path: Path, read: Callable[[Path], Any]) -> Any:
     if not path.is_file():
         return {}
     try:
-        content = parse(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); remove that run, or mend it") from error
+        content = read(path)
+    except ForeignError as error:
+        raise UserError(f"{path} cannot be read ({error}); remove that run, or mend it") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings; remove that run, or mend it")
     return content
@@ -197,13 +206,12 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
 
 def _metrics(path: Path) -> dict[str, dict[str, float]]:
     try:
-        with path.open(newline="") as file:
-            # single files have no distances between sets
-            rows = {
-                row.pop("file"): {key: float(value) for key, value in row.items() if value != ""}
-                for row in csv.DictReader(file)
-            }
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        # single files have no distances between sets
+        rows = {
+            row.pop("file"): {key: float(value) for key, value in row.items() if value != ""}
+            for _, row in read_table(path)
+        }
+    except (KeyError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); test that run again") from error
     if "all" not in rows:
         raise UserError(f"{path} has no row 'all'; test that run again")

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from nablafx.data import PairedAudioDataModule
 from nablafx.effects.base import UnheardControlsError
 from nablafx.errors import UserError
-from nablafx.shipped import found_configs
+from nablafx.shipped import OPTIONS, found_configs
 from nablafx.training import callbacks, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
 from nablafx.training.files import remove_leftovers, replacing
@@ -42,6 +42,7 @@ from nablafx.training.runs import (
     give_back,
     latest_folder,
     new_folder,
+    read_config,
     run_name,
 )
 from nablafx.training.saving import RunCheckpoint
@@ -59,6 +60,9 @@ def run(command: str, words: list[str]) -> None:
     """
     load_settings()
     words = found_configs(words)
+    for file in take(words, *OPTIONS)[1]:
+        # what parses them knows no bounds
+        read_config(file)
     rest, repeats = take(words, "--repeats")
     if command == "fit" and repeats:
         run_repeats(rest, repeats[-1])

@@ -64,7 +64,7 @@ def check_loss(loss: WeightedSum, data: Any, tbptt_samples: int | None, device: 
     """The loss and the shortest pieces that it is given.
 
     Raises:
-        HandshakeError: they are too short.
+        HandshakeError: they are too short, or something in it is no loss.
     """
     segment = getattr(data, "segment_length", 0)
     if segment:
@@ -73,3 +73,9 @@ def check_loss(loss: WeightedSum, data: Any, tbptt_samples: int | None, device: 
             loss(silence, silence)
         except ValueError as error:
             raise HandshakeError(f"data.segment_length or model.tbptt_samples is too short: {error}") from error
+        except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError) as error:
+            names = ", ".join(type(term).__name__ for term in loss.losses.values())
+            raise HandshakeError(
+                f"model.loss of {names} cannot compare audio (1, 1, T) with audio ({str(error)[:200]}); name losses of "
+                "(prediction, target)"
+            ) from error

@@ -6,12 +6,11 @@ from argparse import ArgumentError
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from nablafx.data import PairedAudioDataModule
 from nablafx.errors import UserError
-from nablafx.training.build import build
-from nablafx.training.checkpoints import check_fits, read_checkpoint
+from nablafx.foreign import ForeignError, read_yaml
+from nablafx.training.build import build_with
+from nablafx.training.checkpoints import CheckpointError, read_checkpoint
 from nablafx.training.record import read_record
 from nablafx.training.runs import checkpoint, folder_of
 from nablafx.training.system import System
@@ -55,27 +54,29 @@ def load(place: str | Path, which: str = "best") -> Loaded:
     config = _config(folder)
     record = read_record(folder)
     # runs of before had no names in their records
-    names = tuple(record["controls"]) if "controls" in record else _names_of(config)
-    rate = int(record.get("sample_rate") or (config.get("data") or {}).get("sample_rate") or 48_000)
-    try:
-        system = System(build(config["model"]["effect"], len(names), rate), sample_rate=rate)
-    except (ArgumentError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / 'config.yaml'} describes no effect of this version: {error}") from error
+    names = tuple(map(str, record["controls"])) if isinstance(record.get("controls"), list) else _names_of(config)
+    rate = record.get("sample_rate") or _data(config).get("sample_rate") or 48_000
+    if not isinstance(rate, int):
+        raise UserError(f"{folder}: its sample_rate is {rate!r}, and a number is needed; mend run.json or config.yaml")
     content = read_checkpoint(weights)
     state = {
         key.removeprefix("effect."): value for key, value in content["state_dict"].items() if key.startswith("effect.")
     }
-    check_fits({"state_dict": state}, system.effect, weights)
-    system.effect.load_state_dict(state)
+    try:
+        system = System(build_with(state, weights, config["model"]["effect"], len(names), rate), sample_rate=rate)
+    except CheckpointError:
+        raise
+    except (ArgumentError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / 'config.yaml'} describes no effect of this version: {error}") from error
     return Loaded(system.eval(), names, config, folder, weights)
 
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); a run has its config there") from error
+        content = read_yaml(path)
+    except ForeignError as error:
+        raise UserError(f"{path} cannot be read ({error}); a run has its config there") from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError(f"{path} has no section model; a run has its resolved config there")
     return content
@@ -83,5 +84,11 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _names_of(config: dict[str, Any]) -> tuple[str, ...]:
     """The knobs of runs that did not write them down: letters as they are, else numbers."""
-    controls = (config.get("data") or {}).get("controls")
+    controls = _data(config).get("controls")
     return tuple(map(str, controls)) if isinstance(controls, list) else ()
+
+
+def _data(config: dict[str, Any]) -> dict[str, Any]:
+    """The section data; empty where there is none."""
+    section = config.get("data")
+    return section if isinstance(section, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,10 @@ class WeightedSum(nn.Module):
             terms = {"esr": Term(ESRLoss()), "mrstft": Term(MultiResolutionSTFT(), weight=0.1)}
         if not terms:
             raise ValueError("WeightedSum: got no terms, needs at least one; leave terms out for the default")
+        for name, term in terms.items():
+            # a null in a config comes through as None
+            if not isinstance(term.weight, (int, float)) or not math.isfinite(term.weight):
+                raise ValueError(f"WeightedSum: the weight of {name} is {term.weight}; it needs a number")
         self.losses = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.weights = {name: term.weight for name, term in terms.items()}
         # a plain dict: what is wrapped is registered already

@@ -10,6 +10,11 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from nablafx.effects import Effect
+from nablafx.errors import UserError
+
+
+class OptimizerError(UserError, ValueError):
+    """Nothing to learn, or settings that no optimizer takes."""
 
 
 def parameter_groups(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nablafx.errors import UserError, plain
+from nablafx.foreign import read_table
 from nablafx.plots import plot_history
 from nablafx.training.controls import controls_of
 from nablafx.training.figures import FIGURES, Subject, draw
@@ -59,18 +59,24 @@ def _figures(names: list[str], subject: Subject, loaded: Loaded, dark: bool) -> 
 
 
 def read_history(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) of every filled cell of a history.csv, by column; nothing where there is none."""
+    """(step, value) of every filled cell of a history.csv, by column; nothing where there is none.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     found: dict[str, list[tuple[int, float]]] = {}
     if not path.is_file():
         return found
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            step = row.pop("step", None)
+    try:
+        for _, row in read_table(path):
+            step = row.pop("step", "")
             for key, cell in row.items():
                 if step and cell:
                     value = float(cell)
                     if math.isfinite(value):
                         found.setdefault(key, []).append((int(step), value))
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read ({error}); remove it, or mend it") from error
     return found
 
 

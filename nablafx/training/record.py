@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from nablafx.data.datamodule import HeardFile
+from nablafx.foreign import ForeignError, read_json
 from nablafx.training.checkpoints import CheckpointError, read_checkpoint
 from nablafx.training.files import replacing
 from nablafx.training.locks import writing_in
@@ -68,8 +69,8 @@ class Record(TypedDict, total=False):
 def read_record(folder: Path) -> Record:
     """The record of a run's folder; empty where there is none, or none that can be read."""
     try:
-        content = json.loads((folder / FILE).read_text())
-    except (OSError, ValueError):
+        content = read_json(folder / FILE)
+    except ForeignError:
         return {}
     return cast(Record, content) if isinstance(content, dict) else {}
 

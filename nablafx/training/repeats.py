@@ -10,11 +10,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from nablafx.errors import UserError
 from nablafx.training.record import read_record
-from nablafx.training.runs import run_name
+from nablafx.training.runs import read_config, run_name
 
 SEED = 42
 GRACE_S = 30.0  # for a run that was interrupted to close its files
@@ -119,10 +117,7 @@ def _setting(key: str, words: Sequence[str], files: Sequence[str]) -> str | None
     """What the words, or else the files, say of a setting that is no section's."""
     values = take(words, f"--{key}")[1]
     for file in files if not values else ():
-        try:
-            content = yaml.safe_load(Path(file).read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"the config {file} cannot be read ({str(error).splitlines()[0]}); mend it") from error
+        content = read_config(file)
         if isinstance(content, dict) and content.get(key) is not None:
             values.append(str(content[key]))
     return values[-1] if values else None

@@ -6,10 +6,10 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from nablafx.errors import UserError
+from nablafx.foreign import ForeignError, read_yaml
 from nablafx.training.locks import RUN_LOCK
 
 CHECKPOINTS = "checkpoints"
@@ -38,6 +38,18 @@ def run_name(files: Sequence[str | Path]) -> str:
             extras.append(below[-1])
     parts = ["+".join(name) for name in names.values() if name] or ["+".join(extras)]
     return "/".join(re.sub(r"[^\w.+-]", "-", part) for part in parts if part) or "run"
+
+
+def read_config(file: str | Path) -> Any:
+    """The content of a config.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return read_yaml(file)
+    except ForeignError as error:
+        raise UserError(f"the config {file} cannot be read ({error}); mend it") from error
 
 
 def group_of(name: str) -> str | None:
@@ -155,6 +167,6 @@ def _place(file: Path) -> tuple[str | None, list[str]]:
         below = folders[len(folders) - folders[::-1].index("cfg") :]
         if below and below[0] in (*_KINDS, "loss"):
             return below[0], [*below[1:], file.stem]
-    content = yaml.safe_load(file.read_text()) if file.exists() else None
+    content = read_config(file) if file.exists() else None
     sections = [kind for kind in _KINDS if isinstance(content, dict) and kind in content]
     return (sections[0] if len(sections) == 1 else None), [file.stem]

@@ -19,7 +19,7 @@ from nablafx.training.handshake import check_data, check_loss, compare_memory
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.memory import keep_freed
 from nablafx.training.metrics import Correlation, LossSums, default_metrics, joined
-from nablafx.training.optimizers import adamw_on_plateau, clip, parameter_groups
+from nablafx.training.optimizers import OptimizerError, adamw_on_plateau, clip, parameter_groups
 from nablafx.training.perceptual import AliasingMeter, file_metrics
 from nablafx.training.watch import INVERTED, NonFiniteWatch, check_validation_loss, inversion_message
 
@@ -108,8 +108,11 @@ class System(LightningModule):
         return self.effect(x, controls, state)
 
     def configure_optimizers(self) -> Any:
-        groups = parameter_groups(self.effect, self.lr, self.weight_decay, self.lr_multipliers)
-        optimizer, schedule = adamw_on_plateau(groups, self.lr, self.plateau_factor, self.plateau_patience)
+        try:
+            groups = parameter_groups(self.effect, self.lr, self.weight_decay, self.lr_multipliers)
+            optimizer, schedule = adamw_on_plateau(groups, self.lr, self.plateau_factor, self.plateau_patience)
+        except (TypeError, ValueError) as error:
+            raise OptimizerError(f"there is no optimizer for this model: {error}") from error
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "name": "lr"}}
 
     def training_step(self, batch: Batch, batch_index: int) -> None:

@@ -155,15 +155,15 @@ def test_automation_is_linear_between_rows_and_held_outside(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "columns none"),
+        ("", "has no rows"),
         ("D\n0.5\n", "columns D; it needs time"),
         ("time,X\n0,0.5\n", "any of D, T"),
-        ("time,D,D\n0,0.5,0.5\n", "each once"),
+        ("time,D,D\n0,0.5,0.5\n", "no two of a name"),
         ("time,D\n", "has no rows"),
         ("time,D\n0,2\n", "line 2: D is '2'"),
         ("time,D\n0,nan\n", "line 2: D is 'nan'"),
         ("time,D\n0,\n", "line 2: D is ''"),
-        ("time,D\n0\n", "line 2: D is None"),
+        ("time,D\n0\n", "line 2: D is ''"),
         ("time,D\n-1,0.5\n", "seconds from 0 on"),
         ("time,D\n1,0.5\n0.5,0.5\n", "must rise, and 0.5 follows"),
     ],

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from nablafx.data.audio import blocks, choose_channel
+from nablafx.data.audio import blocks, choose_channel, header
 from nablafx.data.inspection.clipping import Clipping
 from nablafx.data.inspection.facts import FileFacts, decibels
 from nablafx.data.inspection.hum import Hum
@@ -49,9 +48,9 @@ def scan(path: Path, channel: str | int | None, told: Callable[[int, int], None]
 
     Raises:
         soundfile.SoundFileError: it cannot be read.
-        ValueError: it has no such channel, or several without a choice.
+        ValueError: it says what cannot be, has no such channel, or several without a choice.
     """
-    info = soundfile.info(path)
+    info = header(path)
     rate, index = info.samplerate, choose_channel(info.channels, channel)
     facts = FileFacts(rate, info.channels, index, info.subtype)
     clipping, hum, landmarks = Clipping(), Hum(rate), Landmarks(rate)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from nablafx import foreign
 
 LARGEST = 3.4e38  # in 32 bits
 LARGEST_FILE = 2**26
@@ -18,20 +19,7 @@ def read_json(path: Path) -> Fields:
     Raises:
         ValueError: it cannot be read, is too large, or holds something else.
     """
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise ValueError(f"it has {size} bytes, and {LARGEST_FILE} are the most that is read")
-        content = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
-    except OSError as error:
-        raise ValueError(error.strerror or str(error)) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"it is no JSON text ({error})") from error
-    return Fields(content, "")
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"it holds {constant}, which is no number")
+    return Fields(foreign.read_json(path, LARGEST_FILE), "")
 
 
 class Fields:

@@ -14,14 +14,12 @@ from nablafx.export.nam.base import NETS, Net, make_net
 from nablafx.export.nam.fields import Fields, is_finite, read_json
 from nablafx.export.nam.metadata import facts_of, name_of
 from nablafx.export.nam.wavenet import NamWaveNet
-from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.training.build import check_state
 
 OLDEST, NEWEST = (0, 5, 0), (0, 7)
 ASSUMED_RATE = 48_000
 """Hz, of files that name none."""
 FASTEST_RATE = 1_000_000
-MOST_STATE = 2**24
-"""Numbers that the convolutions of a net may keep of the past."""
 CONTAINER = "SlimmableContainer"
 
 
@@ -83,12 +81,7 @@ def _build(document: Fields) -> Net:
     # without memory, so that sizes in the file cost nothing until there are weights for them
     with torch.device("meta"):
         net = make_net(_without_weights(document))
-    convolutions = [module for module in net.modules() if isinstance(module, CausalConv1d)]
-    kept = sum(conv.in_channels * conv.context_length for conv in convolutions)
-    if kept > MOST_STATE:
-        raise ValueError(
-            f"its convolutions keep {kept} numbers of the past, and {MOST_STATE} are the most allowed here"
-        )
+    check_state(net)
     _fill(net, document)
     return net
 
