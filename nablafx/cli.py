@@ -61,6 +61,12 @@ def _pretrain(_name: str, words: list[str]) -> None:
     run(words)
 
 
+def _sweep(_name: str, words: list[str]) -> None:
+    from nablafx.sweep.command import run
+
+    run(words)
+
+
 def _compare(_name: str, words: list[str]) -> None:
     from nablafx.report.compare_command import run
 
@@ -125,6 +131,7 @@ COMMANDS = {
     "demo": Command("a page that runs a model in the browser", _demo),
     "benchmark": Command("how fast models run as streams, by block size and runtime, and what they cost", _benchmark),
     "plot": Command("figures of a trained model: response, distortion, stages, training curves", _plot),
+    "sweep": Command("grids and searches: what is done of many runs, and the rest of it run", _sweep),
     "compare": Command("finished runs side by side: mean, spread, ranks", _compare),
     "report": Command("one page about finished runs: players, a blind test, figures; or a listening test", _report),
     "check-data": Command("what recordings are like before training: a table, pictures, aligned copies", _check_data),

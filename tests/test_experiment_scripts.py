@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-import yaml
 
 from .conftest import ROOT
 from .test_scripts import bash, venv  # noqa: F401  a fixture
 
-SCRIPTS = ("train_blackbox", "train_graybox", "train_parametric", "evaluate", "wandb_sync", "train_study")
+SCRIPTS = ("train_blackbox", "train_graybox", "train_parametric", "evaluate", "wandb_sync")
 
 
 @pytest.fixture
@@ -105,7 +101,6 @@ def test_what_is_trained(script, words, called, call, tmp_path):
         ("evaluate", [], "it needs a run"),
         ("evaluate", ["cfg"], "cfg is no run: there is no config.yaml in it"),
         ("wandb_sync", ["--now"], "there is no option --now"),
-        ("train_study", ["begin"], "there is no begin; it is list or run"),
     ],
 )
 def test_misuse_is_told_with_the_usage(script, words, message, call):
@@ -143,96 +138,3 @@ def test_offline_runs_that_are_not_sent_yet_are_sent(call, tmp_path):
     assert (nothing.returncode, nothing.stdout) == (0, "0 offline runs to send\n")
     missing, _ = call("wandb_sync", "none", cwd=tmp_path)
     assert (missing.returncode, "there is no folder" in missing.stderr) == (1, True)
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch) -> ModuleType:
-    """scripts/study.py, with its logs in a folder of their own."""
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    monkeypatch.setenv("LOG_ROOT", str(tmp_path / "logs"))
-    monkeypatch.chdir(tmp_path)
-    return importlib.import_module("study")
-
-
-def test_the_table_is_the_study(study):
-    """Devices × models, as the published comparison has them."""
-    rows = list(study.study())
-    nets = 2 + 2 * 6 * 2 + 2 * 2  # LSTM; TCN and GCN of six sizes, S4 of two, with and without TFiLM
-    chains = 4 * 2 + 11 * 8 + 3 * 8  # of 4 compressors, 11 drives and amplifiers, 3 fuzzes
-    parametric = 2 * (2 * 2 + 4 * 4 + 8)
-    assert len(rows) == len({row.name for row in rows}) == 18 * nets + chains + parametric
-    assert all((ROOT / file).is_file() for row in rows for file in row.files)
-    assert {row.device for row in rows} == {
-        path.stem for path in (ROOT / "cfg/data").glob("*.yaml") if not path.stem.startswith("demo-")
-    }
-    knobs = {
-        path.stem
-        for path in (ROOT / "cfg/data").glob("*.yaml")
-        if "controls" in yaml.safe_load(path.read_text())["data"]
-    }
-    assert {row.device for row in rows if row.model.endswith("-cond") or "+fixed" in row.model} == knobs - {"demo-ts9"}
-
-
-def lay_out(root: Path, name: str, seed: int, finished: bool = False, tested: bool = False, begun: bool = True) -> Path:
-    folder = root / "logs" / name / f"version_{seed}"
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "config.yaml").touch()
-    (folder / "run.json").write_text(json.dumps({"seed": seed, "finished": finished}))
-    if begun:
-        (folder / "checkpoints/last.ckpt").touch()
-    if tested:
-        (folder / "metrics.csv").touch()
-    return folder
-
-
-LSTM = "ibanez-ts9/lstm-32+l1-0.5-mrstft-0.5/tbptt"
-
-
-def test_the_table_says_how_far_each_run_is(study, tmp_path, capsys):
-    lay_out(tmp_path, LSTM, 42, finished=True, tested=True)
-    lay_out(tmp_path, LSTM, 43)
-    lay_out(tmp_path, LSTM.replace("32", "96"), 42, finished=True)
-    lay_out(tmp_path, LSTM.replace("32", "96"), 43, begun=False)
-    assert study.main(["list", "ibanez-ts9/lstm", "--seeds", "2"]) == 0
-    head, *rows, last = capsys.readouterr().out.splitlines()
-    assert head.split() == ["device", "model", "42", "43"]
-    assert [row.split() for row in rows] == [
-        ["ibanez-ts9", "lstm/32", "done", "begun"],
-        ["ibanez-ts9", "lstm/96", "trained", "-"],
-    ]
-    assert last == "2 experiments, 2 seeds: 1 not begun, 1 begun, 1 trained, 1 done"
-
-
-def test_it_skips_what_is_done_and_goes_on_with_the_rest(study, tmp_path, monkeypatch, capsys):
-    lay_out(tmp_path, LSTM, 42, finished=True, tested=True)
-    begun = lay_out(tmp_path, LSTM, 43)
-    trained = lay_out(tmp_path, LSTM.replace("32", "96"), 42, finished=True)
-    calls = []
-
-    def run(command):
-        words = command[3:]
-        calls.append(words)
-        if words[0] == "fit" and "--seed_everything" in words:
-            if "96" in words[4]:
-                return 1
-            raise AssertionError(words)
-        return 0
-
-    monkeypatch.setattr(study, "call", run)
-    assert study.main(["run", "ibanez-ts9/lstm", "--seeds", "2", "--", "--trainer.max_steps", "3"]) == 1
-    files = ["data/ibanez-ts9", "model/lstm/96", "loss/l1-0.5-mrstft-0.5", "trainer/tbptt"]
-    assert calls == [
-        ["fit", "-c", f"{begun}/config.yaml", "--ckpt_path", "last"],
-        ["test", "-c", f"{begun}/config.yaml"],
-        ["test", "-c", f"{trained}/config.yaml"],
-        [
-            *("fit", *(word for file in files for word in ("-c", f"cfg/{file}.yaml"))),
-            *("--seed_everything", "43", "--log_root", str(tmp_path / "logs"), "--trainer.max_steps", "3"),
-        ],
-    ]
-    assert "1 failed: ibanez-ts9/lstm-96+l1-0.5-mrstft-0.5/tbptt, seed 43" in capsys.readouterr().err
-
-
-def test_a_pattern_that_nothing_has_is_told(study, capsys):
-    assert study.main(["list", "reverb"]) == 1
-    assert "no experiment has reverb in its name" in capsys.readouterr().err

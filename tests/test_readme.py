@@ -125,6 +125,15 @@ def test_model_sections_build(block, tmp_path, monkeypatch, capsys):
     assert ending.value.code == 0
 
 
+@pytest.mark.parametrize("block", [block for block in blocks("yaml") if block.startswith("# sweep.yaml")])
+def test_sweeps_can_be_read(block, tmp_path, monkeypatch):
+    (tmp_path / "sweep.yaml").write_text(block)
+    (tmp_path / "pedal.yaml").write_text(next(block for block in blocks("yaml") if block.startswith("data:")))
+    monkeypatch.chdir(tmp_path)
+    listed = nablafx("sweep", "sweep.yaml", "--list")
+    assert listed.status == 0, listed.err
+
+
 def test_data_sections_name_arguments():
     arguments = set(inspect.signature(PairedAudioDataModule).parameters)
     sections = [yaml.safe_load(block)["data"] for block in blocks("yaml") if block.startswith("data:")]

@@ -21,6 +21,8 @@ from matplotlib.figure import Figure
 from nablafx.analysis import measure_distortion
 from nablafx.data import PairedAudioDataModule
 from nablafx.data.demo import write_demo
+from nablafx.sweep.spec import read_spec
+from nablafx.sweep.trials import table_of
 from nablafx.training import callbacks, perceptual
 from nablafx.training.system import System
 
@@ -39,6 +41,7 @@ NETS = [name for kind in ("tcn", "gcn", "s4", "lstm") for name in names(f"model/
 CHAINS = names("model/graybox")
 STEERED = [name for name in CHAINS if name.endswith("-cond")]
 UNSTEERED = [name for name in CHAINS if name not in STEERED]
+SWEEPS = names("sweep")
 TRAINERS, LOGGERS, LOSSES = names("trainer"), names("trainer/logger"), names("loss")
 DEMOS = names("data", "demo-*.yaml")
 DEVICES = [name for name in names("data") if name not in DEMOS]
@@ -238,6 +241,17 @@ def test_logger(logger, plain, tmp_path, monkeypatch):
     command_tests(folder)
     assert list(folder.glob(written_by(logger)))
     assert (folder / "history.csv").exists()
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_a_trial_of_a_sweep(sweep, plain, tmp_path):
+    """The first one, on audio of a moment in the place of the device's."""
+    trial = table_of(read_spec(str(CFG / f"{sweep}.yaml"))).trials[0]
+    audio = [*data_words(plain), "--data.setting", "null", "--data.segment_length", str(SEGMENT)]
+    words = [*trial.words, *audio, *ONE_STEP, *QUICK, "--media.log_media_every_n_steps", "0", "--log_root", tmp_path]
+    fitted = nablafx("fit", *words)
+    assert fitted.status == 0, fitted.err
+    command_tests(tmp_path / trial.name / "version_0")
 
 
 @pytest.mark.slow  # W&B takes some seconds a run
