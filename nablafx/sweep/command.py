@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dotenv import load_dotenv
-
 from nablafx.errors import UserError
 from nablafx.shipped import find_config
 from nablafx.sweep.keeper import GRACE_S, history, lock_of, locked
 from nablafx.sweep.spec import Search, Spec, gpus_of, read_spec, whole
 from nablafx.sweep.states import DONE, ENDS, NOT_BEGUN, STATES, runs_of
 from nablafx.sweep.trials import Table, Trial, chosen, table_of
+from nablafx.trust import load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +44,7 @@ def run(words: list[str]) -> None:
     """
     split = words.index("--") if "--" in words else len(words)
     given = _parser().parse_intermixed_args(words[:split])
-    load_dotenv(".env")
+    load_settings()
     spec = read_spec(find_config(given.sweep))
     spec = spec.with_seeds(given.seeds) if given.seeds is not None else spec
     table = table_of(spec)
