@@ -103,7 +103,9 @@ def test_other_commands_have_their_options(words, capsys):
 @pytest.mark.parametrize("words", commands(*RUNS_MODELS), ids=" ".join)
 def test_commands_parse(words, tmp_path, monkeypatch, capsys):
     (tmp_path / "cfg").symlink_to(ROOT / "cfg")
-    (tmp_path / "pedal.yaml").write_text(next(block for block in blocks("yaml") if block.startswith("data:")))
+    for path in (tmp_path / "pedal.yaml", tmp_path / "recordings/data.yaml"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(next(block for block in blocks("yaml") if block.startswith("data:")))
     monkeypatch.chdir(tmp_path)
     # an ellipsis stands for the files that every fit needs
     needed = ["-c", "pedal.yaml", "-c", "cfg/model/lstm/32.yaml", "-c", "cfg/trainer/tbptt.yaml"]

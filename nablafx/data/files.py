@@ -112,11 +112,13 @@ class PairedFolders:
                     continue
                 complete[name].append(setting)
                 pairs.append(self._pair(dry[name], wet[name], setting))
+        # where none is at all settings, each setting has a dry file of its own
+        shared = any(len(found) == len(settings) for found in complete.values())
         for name, found in complete.items():
             missing = [setting for setting in settings if setting not in found]
             if settings and not found:
                 report.problem(dry[name], _no_partner(name, [], self.wet / part, "wet", "target"))
-            elif missing:
+            elif missing and shared:
                 report.note(dry[name], f"has no wet file at {', '.join(missing)}; it is used at the other settings")
         return pairs
 
