@@ -15,7 +15,15 @@ import yaml
 from .conftest import ROOT
 from .test_scripts import bash, venv  # noqa: F401  a fixture
 
-SCRIPTS = ("train_blackbox", "train_graybox", "train_parametric", "evaluate", "wandb_sync", "train_study")
+SCRIPTS = (
+    "train_blackbox",
+    "train_graybox",
+    "train_parametric",
+    "evaluate",
+    "wandb_sync",
+    "train_study",
+    "slurm_train",
+)
 
 
 @pytest.fixture
@@ -106,6 +114,8 @@ def test_what_is_trained(script, words, called, call, tmp_path):
         ("evaluate", ["cfg"], "cfg is no run: there is no config.yaml in it"),
         ("wandb_sync", ["--now"], "there is no option --now"),
         ("train_study", ["begin"], "there is no begin; it is list or run"),
+        ("slurm_train", [], "it needs the configs of a run"),
+        ("slurm_train", ["-c", "cfg/trainer/smoke.yaml"], "it is no job of SLURM; call it by sbatch"),
     ],
 )
 def test_misuse_is_told_with_the_usage(script, words, message, call):

@@ -12,7 +12,7 @@ import yaml
 from nablafx.errors import UserError
 
 CHECKPOINTS = "checkpoints"
-# rank zero tells the processes that it starts where the run is
+# the first process of a node tells those that it starts where the run is
 FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
 _KINDS = ("data", "model", "trainer")
 
@@ -74,7 +74,6 @@ def new_folder(log_root: str | Path, name: str) -> Path:
                 number += 1
     except OSError as error:
         raise UserError(f"cannot make the run's folder {parent}: {error}; set LOG_ROOT or --log_root") from error
-    os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
 
 
