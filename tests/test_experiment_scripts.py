@@ -11,7 +11,7 @@ import pytest
 from .conftest import ROOT
 from .test_scripts import bash, venv  # noqa: F401  a fixture
 
-SCRIPTS = ("train_blackbox", "train_graybox", "train_parametric", "evaluate", "wandb_sync")
+SCRIPTS = ("train_blackbox", "train_graybox", "train_parametric", "evaluate", "wandb_sync", "slurm_train")
 
 
 @pytest.fixture
@@ -101,6 +101,8 @@ def test_what_is_trained(script, words, called, call, tmp_path):
         ("evaluate", [], "it needs a run"),
         ("evaluate", ["cfg"], "cfg is no run: there is no config.yaml in it"),
         ("wandb_sync", ["--now"], "there is no option --now"),
+        ("slurm_train", [], "it needs the configs of a run"),
+        ("slurm_train", ["-c", "cfg/trainer/smoke.yaml"], "it is no job of SLURM; call it by sbatch"),
     ],
 )
 def test_misuse_is_told_with_the_usage(script, words, message, call):

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from nablafx.training.record import read_record
+
 from .cli import config, data_words, nablafx
 from .readback import read_history
+from .test_scripts import venv  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +134,42 @@ def test_an_error_in_one_process_ends_all_with_one_message(root, words, tmp_path
     assert status != 0
     assert told.count(message) == 1, told
     assert told.count("Traceback (most recent call last)") == (how == "bug") + bool(launcher), told
+
+
+SRUN = """#!/usr/bin/env bash
+# Starts one task on each of two nodes, which are this machine.
+while [[ "$1" == --* ]]; do shift; done
+for node in 0 1; do
+  SLURM_PROCID=$node SLURM_NODEID=$node SLURM_LOCALID=0 "$@" &
+  tasks+=($!)
+done
+status=0
+for task in "${tasks[@]}"; do wait "$task" || status=$?; done
+exit "$status"
+"""
+
+
+def test_a_job_of_slurm_trains_on_two_nodes_and_goes_on_when_it_is_back(root, words, tmp_path, venv):  # noqa: F811
+    for place, text in (
+        (tmp_path / "srun", SRUN),
+        (venv / "bin" / "nablafx", f'#!/bin/sh\nexec {sys.executable} -m nablafx "$@"\n'),
+    ):
+        place.write_text(text)
+        place.chmod(0o755)
+    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NAME": "nablafx", "SLURM_NODELIST": "127.0.0.1"}
+    job |= {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_SUBMIT_DIR": str(root)}
+    job |= {"NABLAFX_VENV": str(venv), "LOG_ROOT": str(tmp_path / "logs"), "PYTHONPATH": str(root)}
+    job["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    copy = tmp_path / "slurm_script"  # as SLURM makes one
+    copy.write_text((root / "scripts/slurm_train.sh").read_text())
+    words = [*words[: words.index("--log_root")], "--trainer.accelerator", "cpu"]
+    for restarts, epochs in ((0, 1), (1, 2)):
+        shell = f"import os; os.execvp('bash', ['bash', {str(copy)!r}, *{words!r}, '--trainer.max_epochs', '{epochs}'])"
+        status, told = call(root, "-c", shell, **job, SLURM_RESTART_COUNT=str(restarts))
+        assert status == 0, told
+        assert told.count("The run is in") == 1, told
+    (run,) = (tmp_path / "logs" / f"slurm-{os.getpid()}" / "smoke").iterdir()
+    assert read_record(run)["steps"] == 4
 
 
 def test_data_that_cannot_be_used_are_told_of_once(root, words, tmp_path, knobless):

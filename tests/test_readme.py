@@ -35,7 +35,7 @@ def commands(*names: str) -> list[list[str]]:
     """Calls of nablafx with one of these commands; with none, all others."""
     lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
-    calls = [line[1:] for line in words if line[:1] == ["nablafx"]]
+    calls = [line[line.index("nablafx") + 1 :] for line in words if line[:1] in (["nablafx"], ["torchrun"])]
     return [call for call in calls if (call[0] in names if names else call[0] not in RUNS_MODELS)]
 
 

@@ -177,8 +177,7 @@ class Command(LightningCLI):
         root = config.log_root or os.environ.get("LOG_ROOT") or "logs"
         folder, path = json.loads(agreed(lambda: json.dumps(self._find_folder(root))))
         self._folder, config.ckpt_path = Path(folder), path
-        if not is_first():
-            os.environ[FOLDER_VARIABLE] = folder  # for those that Lightning starts on this node
+        os.environ[FOLDER_VARIABLE] = folder  # for those that Lightning starts on this node
         saved = config.clone()
         saved.ckpt_path = None
         self.resolved = self._parser(self.command).dump(saved, skip_unset=False, skip_link_targets=True)

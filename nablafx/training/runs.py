@@ -13,7 +13,7 @@ from nablafx.foreign import ForeignError, read_yaml
 from nablafx.training.locks import RUN_LOCK
 
 CHECKPOINTS = "checkpoints"
-# rank zero tells the processes that it starts where the run is
+# the first process of a node tells those that it starts where the run is
 FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
 _KINDS = ("data", "model", "trainer")
 
@@ -87,7 +87,6 @@ def new_folder(log_root: str | Path, name: str) -> Path:
                 number += 1
     except OSError as error:
         raise UserError(f"cannot make the run's folder {parent}: {error}; set LOG_ROOT or --log_root") from error
-    os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
 
 

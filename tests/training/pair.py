@@ -16,6 +16,7 @@ from torch import nn
 
 from nablafx import processes
 from nablafx.controllers import DynamicController, StaticController
+from nablafx.data import datamodule
 from nablafx.data.demo import Demo
 from nablafx.effects import GrayBox, Stage
 from nablafx.processors import Gain, ParametricEQ, TanhNonlinearity
@@ -94,9 +95,13 @@ def loss_and_slope(rank: int = 0, processes: int = 1) -> dict[str, Any]:
 
 def main(dry: str, wet: str, folder: str, *names: str) -> None:
     torch.set_num_threads(1)
+    checks = []
+    check = datamodule.check_pairs
+    datamodule.check_pairs = lambda *arguments: checks.append(arguments) or check(*arguments)
     results = {
         name: run(name, Demo(Path(dry), Path(wet)), Path(folder), BATCH, devices=2, strategy="ddp") for name in names
     }
+    results["checks"] = len(checks)
     results["losses"] = loss_and_slope(processes.rank(), processes.count())
     torch.save(results, Path(folder, f"{processes.rank()}.pt"))
 

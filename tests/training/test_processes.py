@@ -76,6 +76,11 @@ def test_each_step_hears_what_it_would_in_one_process(pair, alone, name):
     assert together == [sorted(names) for names in alone[name]["heard"]]
 
 
+def test_data_are_checked_by_the_first_process_alone(pair):
+    assert pair[0]["checks"] >= len(CASES)
+    assert pair[1]["checks"] == 0
+
+
 def test_joined_losses_and_their_mean_gradient_are_those_of_the_joined_batch(pair):
     """In float32, with the kernel of the STFT, of three items here and two there."""
     want = loss_and_slope()

@@ -144,6 +144,7 @@ def test_further_ranks_write_where_the_first_does(tmp_path, monkeypatch):
     first = new_folder(tmp_path, "run")
     assert new_folder(tmp_path, "run") != first, "a second run of the process has its own"
     own = new_folder(tmp_path, "run")
+    monkeypatch.setenv("NABLAFX_RUN_FOLDER", str(own))  # by the command
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert new_folder(tmp_path, "run") == own
     monkeypatch.delenv("NABLAFX_RUN_FOLDER")

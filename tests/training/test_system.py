@@ -9,6 +9,7 @@ from torch import nn
 
 from nablafx.conditioning import TVFiLM
 from nablafx.effects import TCN
+from nablafx.training.losses import ESRLoss, MultiResolutionSTFT, Term, WeightedSum
 from nablafx.training.metrics import default_metrics
 
 from .small import SEGMENT, data, lstm, system, trainer
@@ -136,6 +137,21 @@ def test_validation_metrics_are_those_of_the_whole_epoch(demo, tmp_path):
     targets = torch.cat([b.y for b in batches])
     for name, value in default_metrics()(predictions, targets).items():
         assert float(run.callback_metrics[f"metrics/val/{name}"]) == pytest.approx(float(value), rel=1e-4), name
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_validation_loss_is_that_of_all_held_out_audio(demo, tmp_path, batch_size):
+    """However it is cut into batches; of a loss that is a mean over items too."""
+    esr_stft = {"esr": Term(ESRLoss()), "mrstft": Term(MultiResolutionSTFT(), 0.1)}
+    model = system(loss=WeightedSum({**esr_stft, "l1": Term(nn.L1Loss(), 2.0)})).eval()
+    source, run = data(demo, batch_size=batch_size), trainer(tmp_path)
+    run.validate(model, source, verbose=False)
+    batches = list(source.val_dataloader())
+    with torch.no_grad():
+        predictions = torch.cat([model.effect(b.x, b.controls)[0] for b in batches])
+        total, values = model.loss(predictions, torch.cat([b.y for b in batches]))
+    for name, value in {"total": total, **values}.items():
+        assert float(run.callback_metrics[f"loss/val/{name}"]) == pytest.approx(float(value), rel=1e-5), name
 
 
 def test_losses_are_logged_as_total_weighted_and_unweighted(demo, tmp_path):
