@@ -16,7 +16,7 @@ from types import ModuleType
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from nablafx.data.checks import is_first_process
+from nablafx.data.progress import is_first_process
 from nablafx.errors import UserError
 
 fcntl: ModuleType | None
