@@ -23,7 +23,6 @@ from nablafx.errors import UserError
 from nablafx.shipped import OPTIONS, found_configs
 from nablafx.training import callbacks, sinks
 from nablafx.training.checkpoints import check_fits, read_checkpoint
-from nablafx.training.files import remove_leftovers, replacing
 from nablafx.training.frechet import FrechetDistance
 from nablafx.training.launch import agreed, ending_together, is_first
 from nablafx.training.locks import training_in
@@ -48,6 +47,7 @@ from nablafx.training.runs import (
 from nablafx.training.saving import RunCheckpoint
 from nablafx.training.system import System
 from nablafx.trust import load_settings, only_allowed
+from nablafx.writing import remove_leftovers, replacing
 
 MONITOR = "loss/val/total"
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import nn
 
 from nablafx.conditioning import FiLM, TVFiLM
-from nablafx.effects import TCN
+from nablafx.data import PairedAudioDataModule
+from nablafx.effects import LSTM, TCN
 from nablafx.training.handshake import HandshakeError
 from nablafx.training.losses import MultiResolutionSTFT, Term, WeightedSum
 from nablafx.training.watch import NonFiniteLossError
@@ -86,6 +89,25 @@ def test_handshake(demo, tmp_path):
     for model, options, message in unfit:
         with pytest.raises(HandshakeError, match=message):
             trainer(tmp_path, max_epochs=1).fit(model, data(demo, **options))
+
+
+def test_memory_that_the_effect_cannot_hear_is_told_once(tmp_path):
+    """An echo after 300 ms: a TCN of 43 ms is told, an LSTM, whose field is unbounded, is not."""
+    x = 0.1 * np.random.default_rng(0).standard_normal(4 * 48_000)
+    y = x + 0.5 * np.concatenate([np.zeros(14_400), x[:-14_400]])
+    for place, audio in (("DRY/trainval/a.input.wav", x), ("WET/trainval/a.target.wav", y)):
+        (tmp_path / place).parent.mkdir(parents=True)
+        soundfile.write(tmp_path / place, audio, 48_000)
+    counts = []
+    for effect in (TCN(num_blocks=2, channel_width=4), LSTM(hidden_size=4)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            source = PairedAudioDataModule(str(tmp_path / "DRY"), str(tmp_path / "WET"), segment_length=4800)
+            trainer(tmp_path, fast_dev_run=1).fit(system(effect), source)
+        told = [str(one.message) for one in caught if "cannot learn that" in str(one.message)]
+        assert all("go on for 300 ms" in message and "TCN hears" in message for message in told)
+        counts.append(len(told))
+    assert counts == [1, 0]
 
 
 @pytest.mark.gpu

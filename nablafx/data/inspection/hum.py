@@ -15,6 +15,8 @@ _MOST = 5 * 3600  # windows
 _LINES = 2  # that must stand out of what is halfway between them
 _STANDS_OUT_DB = 12.0
 _AUDIBLE_DB = -90.0
+# bins of 5 Hz: each half of a mains frequency holds a line or is halfway between two
+_BINS = np.unique([np.arange(1, 2 * _HARMONICS + 2) * (mains // _PER_SECOND // 2) for mains in MAINS_HZ])
 
 
 class Hum:
@@ -34,17 +36,19 @@ class Hum:
             return
         averages = second[:needed].reshape(_PER_SECOND, self._size, self._step).mean(axis=2)
         spectra = np.abs(np.fft.rfft(averages * self._window, axis=1))
-        self._rows.append((np.sqrt(2) * spectra).astype(np.float32))
+        bins = _BINS[spectra.shape[1] > _BINS]
+        self._rows.append((np.sqrt(2) * spectra[:, bins]).astype(np.float32))
 
     def found(self) -> tuple[int, float]:
         """The mains in Hz, and the level of its lines; (0, SILENT_DB) where none stands out."""
         best = (0, SILENT_DB)
         if len(self._rows) < 3:
             return best
-        steady = np.quantile(np.concatenate(self._rows), _ALL_THE_TIME, axis=0)
+        levels = np.quantile(np.concatenate(self._rows), _ALL_THE_TIME, axis=0)
+        steady = dict(zip(_BINS.tolist(), levels.tolist(), strict=False))
         for mains in MAINS_HZ:
             line, half = mains // _PER_SECOND, mains // _PER_SECOND // 2
-            lines = range(line, min(line * _HARMONICS, len(steady) - half - 1) + 1, line)
+            lines = [at for at in range(line, line * _HARMONICS + 1, line) if at + half in steady]
             out = [
                 steady[at]
                 for at in lines
