@@ -101,6 +101,11 @@ def _captures(
             report.note(
                 path, f"clips: {placing.clipped} runs at full scale; record it again with less gain at the input"
             )
+        if len(layout.pulses) and placing.by == "correlation":
+            line = (
+                "its markers are not clear, so the delay is coarse and drift stays: record it louder, above the noise"
+            )
+            report.note(path, line)
         captures.append(Capture(path, setting, audio, placing))
     return captures
 
