@@ -36,7 +36,7 @@ def fit_line(positions: np.ndarray, lags: np.ndarray, length: int) -> tuple[floa
 def residual_lags(dry: np.ndarray, wet: np.ndarray, positions: np.ndarray, lags: np.ndarray, rate: int) -> np.ndarray:
     """What must be added to whole-sample lags so that all pulses lie alike, (P,): relative to the first answer."""
     spectra, weights, _ = _answers(dry, wet, positions, lags, rate)
-    spectra = weights * spectra
+    spectra = weights * spectra * _signs(spectra, weights)[:, None]
     reference = spectra[0]
     for _ in range(2):  # the second time against the mean, which has less noise
         shifts = np.array([_lag(spectrum * reference.conj())[0] for spectrum in spectra])
@@ -53,6 +53,8 @@ def response(dry: np.ndarray, wet: np.ndarray, positions: np.ndarray, lags: np.n
     """
     whole = np.round(lags).astype(int)
     spectra, weights, noise = _answers(dry, wet, positions, whole, rate)
+    signs = _signs(spectra, weights)
+    spectra = spectra * signs[:, None]
     mean = np.mean([_shifted(s, w - lag) for s, w, lag in zip(spectra, whole, lags, strict=True)], axis=0)
     peak, sign = _lag(weights * mean)
     level = np.abs(np.fft.irfft(weights * mean)).max() / np.fft.irfft(weights)[0]
@@ -60,10 +62,11 @@ def response(dry: np.ndarray, wet: np.ndarray, positions: np.ndarray, lags: np.n
     floor = noise * math.sqrt(2 * (_BEFORE_S + _AFTER_S) * rate / len(lags))
     heard = (weights > 0) & (weights * np.abs(mean) >= floor)
     if heard.sum() < 8:
-        return Response(peak, sign < 0, snr_db)
+        return Response(peak, sign * signs.mean() < 0, snr_db)
     excess = np.where(heard, weights * np.abs(mean) * np.exp(1j * (np.angle(mean) - _minimum_phase(mean, heard))), 0)
-    onset, _ = _lag(excess, (peak - _LEAD_S * rate, peak + 1), sign)
-    return Response(onset if onset < peak - _SHORTEST else peak, sign < 0, snr_db)
+    onset, onset_sign = _lag(excess, (peak - _LEAD_S * rate, peak + 1))
+    at, sign = (onset, onset_sign) if onset < peak - _SHORTEST else (peak, sign)
+    return Response(at, sign * signs.mean() < 0, snr_db)
 
 
 def _answers(
@@ -100,22 +103,27 @@ def _cut(audio: np.ndarray, at: int, rate: int) -> np.ndarray:
     return piece
 
 
+def _signs(spectra: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sign of each answer at its peak (P,): what rectifies answers all pulses with one sign."""
+    return np.array([_lag(weights * spectrum)[1] for spectrum in spectra])
+
+
 def _shifted(spectrum: np.ndarray, samples: float) -> np.ndarray:
     """The spectrum of what comes `samples` later."""
     return spectrum * np.exp(-1j * np.pi * np.arange(len(spectrum)) / (len(spectrum) - 1) * samples)
 
 
-def _lag(spectrum: np.ndarray, within: tuple[float, float] | None = None, sign: float = 0.0) -> tuple[float, float]:
-    """Where the signal of a spectrum peaks, in samples with a fraction, and its sign there (or that of the given)."""
+def _lag(spectrum: np.ndarray, within: tuple[float, float] | None = None) -> tuple[float, float]:
+    """Where the signal of a spectrum peaks, in samples with a fraction, and its sign there."""
     size = 2 * (len(spectrum) - 1)
     omega = np.pi * np.arange(len(spectrum)) / (len(spectrum) - 1)
     audio = np.fft.irfft(spectrum, size)
     times = (np.arange(size) + size // 2) % size - size // 2
-    height = audio * sign if sign else np.abs(audio)
+    height = np.abs(audio)
     if within:
         height = np.where((times >= within[0]) & (times <= within[1]), height, -np.inf)
     at = float(times[height.argmax()])
-    sign = sign or float(np.sign(audio[int(height.argmax())])) or 1.0
+    sign = float(np.sign(audio[int(height.argmax())])) or 1.0
     step = 1.0
     while step > 1e-4:  # three points, ever closer: the audio between samples is known from its spectrum
         around = at + step * np.arange(-1, 2)

@@ -13,7 +13,7 @@ from nablafx.errors import UserError
 from nablafx.recording.aligning import Placing, aligned, place
 from nablafx.recording.files import Recording, exact_subtype, one_channel
 from nablafx.recording.layout import Layout, read_layout
-from nablafx.recording.writing import Writer, audio_writer, check_setting, write_config, write_files
+from nablafx.recording.writing import Writer, audio_writer, check_setting, read_config, write_config, write_files
 
 _ROWS = ("recording", "setting", "found by", "delay", "drift", "polarity", "level", "noise floor", "clipping")
 
@@ -52,9 +52,11 @@ def run(words: list[str]) -> None:
     files = _dry_files(asked.dry.stem, dry, layout)
     for capture in captures:
         files |= _wet_files(asked.dry.stem, asked.device, capture, dry.rate, layout)
-    written = write_files(asked.out, files, asked.overwrite)
     wet = asked.out / asked.device
-    config = write_config(asked.out, asked.out / "DRY", wet, dry.rate, f"{asked.device}, from {asked.dry.name}")
+    read_config(asked.out, wet, asked.overwrite)  # before anything is written
+    written = write_files(asked.out, files, asked.overwrite)
+    title = f"{asked.device}, from {asked.dry.name}"
+    config = write_config(asked.out, asked.out / "DRY", wet, dry.rate, title, asked.overwrite)
     _show(captures, dry, layout)
     same = f"; {len(files) - len(written)} were there as they are" if len(written) < len(files) else ""
     print(f"Written {len(written)} files and {config}{same}")
@@ -99,6 +101,11 @@ def _captures(
             report.note(
                 path, f"clips: {placing.clipped} runs at full scale; record it again with less gain at the input"
             )
+        if len(layout.pulses) and placing.by == "correlation":
+            line = (
+                "its markers are not clear, so the delay is coarse and drift stays: record it louder, above the noise"
+            )
+            report.note(path, line)
         captures.append(Capture(path, setting, audio, placing))
     return captures
 

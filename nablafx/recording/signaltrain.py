@@ -16,7 +16,7 @@ import soundfile
 
 from nablafx.data.errors import Report
 from nablafx.errors import UserError
-from nablafx.recording.writing import Writer, write_config, write_files
+from nablafx.recording.writing import Writer, read_config, write_config, write_files
 
 _PARTS = {"Train": "trainval", "Val": "trainval", "Test": "test"}
 _TARGET = re.compile(r"target_(\d+)_LA2A_\d+c__([01])__(\d{1,3})\.wav")
@@ -52,9 +52,10 @@ def import_signaltrain(source: Path, out: Path, overwrite: bool) -> str:
     if not counts["Train"]:
         raise UserError(f"{root / 'Train'} holds no target_*.wav: unpack the archive again")
     first = next(root.glob("Train/target_*.wav"))
+    read_config(out, out / _DEVICE, overwrite)  # before anything is written
     write_files(out, files, overwrite)
-    rate = soundfile.info(first).samplerate
-    config = write_config(out, out / "DRY", out / _DEVICE, rate, "Teletronix LA-2A, compressor (SignalTrain)")
+    title = "Teletronix LA-2A, compressor (SignalTrain)"
+    config = write_config(out, out / "DRY", out / _DEVICE, soundfile.info(first).samplerate, title, overwrite)
     pairs = ", ".join(f"{count} of {part}" for part, count in counts.items())
     return f"Linked {pairs}; Train and Val are trainval, of which the data module holds out the end.\nWritten {config}"
 

@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
 import soundfile
+import yaml
 
 from nablafx.data.errors import DataError
 from nablafx.data.files import PARTS
 from nablafx.data.knobs import numeric_knobs, parse_setting
 from nablafx.errors import UserError
+from nablafx.recording.files import whole_file
 
 Writer = Callable[[Path], None]
 """What makes a file at a path."""
@@ -79,23 +82,38 @@ def _same(new: Path, old: Path) -> bool:
         return False
 
 
-def write_config(folder: Path, dry: Path, wet: Path, rate: int, title: str) -> Path:
-    """Write data.yaml for what lies there now: its folders, its knobs or its one setting, its rate where not 48 kHz."""
-    import yaml
+def read_config(folder: Path, wet: Path, overwrite: bool) -> dict[str, Any]:
+    """What data.yaml of a folder says already; nothing where there is none, or it is to be overwritten.
 
-    data: dict[str, object] = {"dry": str(dry.resolve()), "wet": str(wet.resolve()), **_knobs(wet)}
+    Raises UserError for one that is of another device.
+    """
+    path = folder / CONFIG
+    if overwrite or not path.exists():
+        return {}
+    try:
+        told = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        told = None
+    data = told.get("data") if isinstance(told, dict) else None
+    if not isinstance(data, dict) or data.get("wet") != str(wet.resolve()):
+        raise UserError(f"{path} is not of {wet}: give another --out, or --overwrite")
+    return told
+
+
+def write_config(folder: Path, dry: Path, wet: Path, rate: int, title: str, overwrite: bool) -> Path:
+    """Write data.yaml for what lies there now: its folders, its knobs or its one setting, its rate where not 48 kHz.
+
+    What else it says already is kept.
+    """
+    told = read_config(folder, wet, overwrite)
+    kept = {key: value for key, value in told.get("data", {}).items() if key not in ("setting", "controls")}
+    data = {**kept, "dry": str(dry.resolve()), "wet": str(wet.resolve()), **_knobs(wet)}
     if rate != 48_000:
         data["sample_rate"] = rate
-    path = folder / CONFIG
-    temporary = path.with_name(f".{os.getpid()}.{CONFIG}")
-    try:
-        temporary.write_text(f"# {title}\n{yaml.safe_dump({'data': data}, sort_keys=False, default_flow_style=None)}")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    text = yaml.safe_dump({**told, "data": data}, sort_keys=False, default_flow_style=None)
+    with whole_file(folder / CONFIG) as temporary:
+        temporary.write_text(f"# {title}\n{text}")
+    return folder / CONFIG
 
 
 def _knobs(wet: Path) -> dict[str, object]:

@@ -75,6 +75,21 @@ def test_the_lag_of_a_filter_is_the_devices_and_stays(dry, order, cutoff_hz):
     assert -0.2 <= found.delay_samples - 1234.6 <= max(1.5, 0.4 * peak)
 
 
+def test_a_rectifier_answers_all_pulses_with_one_sign(dry):
+    found = marker_delay(dry, noisy(recorded(np.abs(dry), 87.3), -70), RATE)
+    assert found is not None
+    assert found.is_clear
+    assert found.delay_samples == pytest.approx(87.3, abs=0.02)
+
+
+def test_a_resonance_begins_where_it_is_struck(dry):
+    ring = np.exp(-np.arange(3000) / 700) * np.cos(0.3 * np.arange(3000))  # its second swing is nearly as high
+    found = marker_delay(dry, noisy(recorded(0.05 * signal.fftconvolve(dry, ring)[: len(dry)], 87.3), -80), RATE)
+    assert found is not None
+    assert not found.inverted
+    assert abs(found.delay_samples - 87.3) < 0.5
+
+
 def test_hard_distortion_may_come_out_early_and_never_late(dry):
     found = marker_delay(dry, noisy(recorded(np.tanh(1000 * dry), 1234.6), -60), RATE)
     assert found is not None

@@ -148,6 +148,14 @@ def test_settings_come_one_after_another(signal, returned, tmp_path):
     assert data["controls"] == ["D", "T"]
     assert "setting" not in data
     assert len(list(tmp_path.rglob("*.target.wav"))) == 6
+    config = tmp_path / "data.yaml"
+    config.write_text(config.read_text() + "trainer: {max_epochs: 3}\n")
+    assert import_capture(signal, returned, *out, "--setting", "D090_T050").status == 0
+    told = yaml.safe_load(config.read_text())
+    assert (told["trainer"], told["data"]) == ({"max_epochs": 3}, data)  # what a user adds stays
+    other = import_capture(signal, returned, "--out", tmp_path, "--device", "OTHER")
+    assert "is not of" in other.err
+    assert not (tmp_path / "OTHER").exists()
     louder = write(tmp_path / "louder.wav", 1.1 * soundfile.read(returned)[0], RATE, "FLOAT")
     refused = import_capture(signal, louder, *out, "--setting", "D080_T050")
     assert refused.status == 1
