@@ -263,6 +263,8 @@ def _quieten() -> None:
     """Leave out what says nothing about the user's run."""
     warnings.filterwarnings("ignore", r".*does not have many workers", UserWarning)
     warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging interval")
+    # a run that goes on has some
+    warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
     # what is logged per epoch are torchmetrics, which have heard all processes
     warnings.filterwarnings("ignore", r"It is recommended to use `self.log")
     warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")

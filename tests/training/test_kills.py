@@ -42,7 +42,7 @@ def forked(command, *words):
         return process
     status = 99
     try:
-        sys.stdout = sys.stderr = Path("output").open("a", buffering=1)
+        sys.stdout = sys.stderr = Path("output").open("a", buffering=1)  # noqa: SIM115  the process ends with it
         signal.signal(signal.SIGINT, signal.default_int_handler)
         status = main([command, *words])
     finally:

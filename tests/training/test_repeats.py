@@ -6,9 +6,12 @@ import contextlib
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -118,6 +121,24 @@ class Interrupted(subprocess.Popen):
         if self.waits == 1:
             raise KeyboardInterrupt
         return super().wait(timeout)
+
+
+def test_sigterm_for_the_caller_alone_is_handed_on(tmp_path, monkeypatch):
+    """And the status tells it, so that no further run is begun."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    caller = threading.Thread(target=lambda: (wait_for(Path("begun")), os.kill(os.getpid(), signal.SIGTERM)))
+    caller.start()
+    script = "trap 'touch closed; exit 143' TERM; touch begun; while true; do sleep 0.05; done"
+    assert repeats.call(["sh", "-c", script]) == 143
+    caller.join()
+    assert Path("closed").exists()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
