@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nablafx.errors import UserError
 from nablafx.kernels import spectra
 
 FLOOR = 1e-8  # mean square of a batch taken for silence, -80 dB of full scale: loss and gradient stay finite
+
+
+class TooShortError(UserError, ValueError):
+    """Audio that is shorter than what a loss looks at."""
 
 
 class Loss(nn.Module):
@@ -123,7 +128,7 @@ class MultiResolutionSTFT(Loss):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         if target.shape[-1] < self.shortest:
-            raise ValueError(
+            raise TooShortError(
                 f"MultiResolutionSTFT: got {target.shape[-1]} samples, needs at least {self.shortest} "
                 f"(half of the longest FFT, and one). Give it longer pieces or smaller fft_sizes"
             )
