@@ -71,7 +71,7 @@ def new_folder(log_root: str | Path, name: str) -> Path:
     given = os.environ.get(_FOLDER_VARIABLE)
     if given and "LOCAL_RANK" in os.environ:
         return Path(given)
-    parent = Path(log_root) / name
+    parent = _parent(log_root, name)
     versions = _versions(parent)
     number = versions[-1] + 1 if versions else 0
     try:
@@ -96,7 +96,7 @@ def latest_folder(log_root: str | Path, name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    parent = Path(log_root) / name
+    parent = _parent(log_root, name)
     for number in reversed(_versions(parent)):
         folder = parent / f"version_{number}"
         if any((folder / CHECKPOINTS).glob("*.ckpt")):
@@ -131,6 +131,16 @@ def folder_of(checkpoint_file: Path) -> Path:
     """The run's folder that a checkpoint lies in."""
     parent = checkpoint_file.resolve().parent
     return parent.parent if parent.name == CHECKPOINTS else parent
+
+
+def _parent(log_root: str | Path, name: str) -> Path:
+    """Of the folders of runs of this name; UserError where a name would lead out of the root."""
+    # an old config may hold any name, and a stranger's as well
+    if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(
+            f"the run's name is {name!r}; it needs a relative path without '..', such as data/model/trainer"
+        )
+    return Path(log_root) / name
 
 
 def _versions(parent: Path) -> list[int]:

@@ -126,10 +126,11 @@ def test_the_state_that_a_fit_goes_on_from(cases, trained, tmp_path):
     hurt = tmp_path / "hurt.ckpt"
 
     def check(made) -> None:
+        # no batches: counters that are altered would train for ever
         if isinstance(made, dict):
             made = {**made, "state_dict": content["state_dict"]}
         hurt.write_bytes(saved(made))
-        told_by_command("fit", *words, "--ckpt_path", hurt, "--trainer.max_steps", 2)
+        told_by_command("fit", *words, "--ckpt_path", hurt, "--trainer.limit_train_batches", 0)
 
     search(cases, altered(plain), check)
 
