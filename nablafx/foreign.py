@@ -1,10 +1,13 @@
-"""Text files that somebody else may have written: YAML, JSON and tables, of bounded size, depth and growth."""
+"""Files that somebody else may have written: YAML, JSON and tables of bounded size, depth and growth; tensors."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,24 @@ MOST_VALUES = 100_000
 MOST_COLUMNS = 1000
 _LONGEST_LINE = 2**17
 _LONGEST_INTEGER = 4096  # bits: Python prints no number of 4300 digits, and messages quote what they are about
+
+
+# what torch.load raises on bytes that are no checkpoint: its machine stumbles wherever they lead it
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    OSError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class ForeignError(ValueError):
@@ -75,6 +96,36 @@ def _lines(file: Any) -> Iterator[str]:
         if len(line) == _LONGEST_LINE:
             raise ForeignError(f"a line of it has more than {_LONGEST_LINE} letters")
         yield line
+
+
+def read_tensors(path: str | Path, allowed: Sequence[Any] = ()) -> Any:
+    """What torch.save has written, on the CPU; only plain data, tensors and what is allowed are ever built from it.
+
+    Raises:
+        ForeignError: it is damaged, no such file, or wants to run code.
+    """
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGE as error:
+        raise ForeignError(_first_line(error)) from error
+
+
+def is_weight(name: Any, value: Any) -> bool:
+    """Whether a name is one, and a value a tensor of real numbers that all lie in memory, as weights do.
+
+    A tensor in a file may have any shape over a single number, or none: then its size is nothing but a claim.
+    """
+    import torch
+
+    if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+        return False
+    dense = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
+    if not dense or value.is_complex() or str(value.dtype).startswith("torch.float8"):
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes() or not value.numel()
 
 
 def _refuse(constant: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nablafx.errors import UserError
+from nablafx.foreign import ForeignError, is_weight, read_tensors
 
 FOLDER_VARIABLE = "NABLAFX_EMBEDDINGS"
 
@@ -47,12 +47,11 @@ def read(path: Path, source: str) -> dict[str, Any]:
         WeightsError: it is damaged, holds more than such, or no names.
     """
     try:
-        with torch.serialization.safe_globals(_arrays()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        content = read_tensors(path, _arrays())
+    except ForeignError as error:
         raise WeightsError(
             f"{path} cannot be read: it is damaged, or holds objects besides weights, which may run code and are "
-            f"refused. Download {source} again ({str(error).splitlines()[0]})"
+            f"refused. Download {source} again ({error})"
         ) from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__} and no weights by name; download {source} again")
@@ -83,6 +82,9 @@ def fill(
     Raises:
         WeightsError: names or shapes are others, or a weight is no number. The module is then as it was.
     """
+    strange = [name for name, value in weights.items() if not is_weight(name, value)]
+    if strange:
+        raise WeightsError(f"{path} holds {strange[0]!r}, which is no weight; download {source} again")
     ours = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     theirs = {name: tuple(value.shape) for name, value in weights.items() if name not in constants}
     # counts of batches, which files older than torch 0.4.1 lack, and which only training needs

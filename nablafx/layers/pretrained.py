@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nablafx.errors import UserError
+from nablafx.foreign import is_weight
 from nablafx.shipped import ROOT
 
 KEY = "nablafx"  # of the header's one entry: safetensors writes several in an order that changes from call to call
@@ -63,6 +64,9 @@ def read_pretrained(path: str | Path) -> Pretrained:
             f"the weights {path} cannot be read ({error}); the file is damaged or no safetensors. "
             "Make it anew with `nablafx pretrain`, or take it from git again"
         ) from error
+    strange = [name for name, value in tensors.items() if not is_weight(name, value)]
+    if strange:
+        raise PretrainedError(f"the weights {path} hold {strange[0]!r}, which is no weight. Make the file anew")
     facts = _parsed(header)
     if facts is None:
         raise PretrainedError(
@@ -135,7 +139,7 @@ def _told(value: Fact) -> str:
 def _parsed(header: str) -> dict[str, Fact] | None:
     try:
         facts = json.loads(header)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     kinds = (str, int, float)
     return facts if isinstance(facts, dict) and all(isinstance(value, kinds) for value in facts.values()) else None

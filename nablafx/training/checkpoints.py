@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from nablafx.errors import UserError
-
-# what torch.load raises on bytes that are no checkpoint: its machine stumbles wherever they lead it
-_DAMAGE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    EOFError,
-    OSError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+from nablafx.foreign import ForeignError, is_weight, read_tensors
 
 
 class CheckpointError(UserError, ValueError):
@@ -44,16 +24,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise CheckpointError(f"there is no checkpoint {path}; name a file, or best or last")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        content = read_tensors(path)
+    except ForeignError as error:
         raise CheckpointError(
-            f"the checkpoint {path} cannot be read ({reason}); it is damaged, or not made by nablafx. "
+            f"the checkpoint {path} cannot be read ({error}); it is damaged, or not made by nablafx. "
             "Take another one of its folder"
         ) from error
     weights = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise CheckpointError(f"the file {path} is no checkpoint of nablafx: it has no state_dict of tensors")
+    if not isinstance(weights, dict) or not all(map(is_weight, weights, weights.values())):
+        raise CheckpointError(f"the file {path} is no checkpoint of nablafx: it has no state_dict of weights")
     return content
 
 

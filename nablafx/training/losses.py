@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from nablafx import processes
+from nablafx.errors import UserError
 from nablafx.kernels import spectra
 
 FLOOR = 1e-8  # mean square of a batch taken for silence, -80 dB of full scale: loss and gradient stay finite
+
+
+class TooShortError(UserError, ValueError):
+    """Audio that is shorter than what a loss looks at."""
 
 
 class Loss(nn.Module):
@@ -201,7 +206,7 @@ class MultiResolutionSTFT(PooledLoss):
 
     def _arguments(self, prediction: Tensor, target: Tensor) -> dict[str, Any]:
         if target.shape[-1] < self.shortest:
-            raise ValueError(
+            raise TooShortError(
                 f"MultiResolutionSTFT: got {target.shape[-1]} samples, needs at least {self.shortest} "
                 f"(half of the longest FFT, and one). Give it longer pieces or smaller fft_sizes"
             )
