@@ -78,7 +78,7 @@ def call(command: Sequence[str]) -> int:
 
     Ctrl-C reaches the command as well; it gets the time to close its files before it is ended.
     """
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env=_environment())
     try:
         status = process.wait()
     except KeyboardInterrupt:
@@ -89,6 +89,14 @@ def call(command: Sequence[str]) -> int:
             process.wait()
         raise
     return status if status >= 0 else 128 - status
+
+
+def _environment() -> dict[str, str]:
+    """That of this process; `python -m` looks for modules in the current folder only if this process does."""
+    here = Path.cwd()
+    if any(Path(place).resolve() == here for place in sys.path):
+        return dict(os.environ)
+    return {**os.environ, "PYTHONSAFEPATH": "1"}
 
 
 def _one(words: Sequence[str], seed: int, number: int, count: int, parent: Path) -> list[Path]:
