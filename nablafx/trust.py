@@ -121,7 +121,10 @@ def only_allowed() -> Iterator[None]:
         )
         yield
     except ArgumentError as error:
-        raise refusal(str(error)) or error from error
+        refused = refusal(str(error))
+        if refused:
+            raise refused from error
+        raise
     finally:
         parsing_settings.update(before)
 

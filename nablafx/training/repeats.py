@@ -79,7 +79,7 @@ def call(command: Sequence[str]) -> int:
     Ctrl-C reaches the command as well; it gets the time to close its files before it is ended. SIGTERM, which may be
     for this process alone, is handed on: the status tells it.
     """
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env=_environment())
     on_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate()) if on_main else None
     try:
@@ -95,6 +95,14 @@ def call(command: Sequence[str]) -> int:
         if on_main:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     return status if status >= 0 else 128 - status
+
+
+def _environment() -> dict[str, str]:
+    """That of this process; `python -m` looks for modules in the current folder only if this process does."""
+    here = Path.cwd()
+    if any(Path(place).resolve() == here for place in sys.path):
+        return dict(os.environ)
+    return {**os.environ, "PYTHONSAFEPATH": "1"}
 
 
 def _one(words: Sequence[str], seed: int, number: int, count: int, parent: Path) -> list[Path]:

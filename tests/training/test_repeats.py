@@ -196,3 +196,14 @@ def test_from_repeats_to_a_comparison(knobless, tmp_path):
         assert float(row["mean"]) == pytest.approx(sum(values) / 2, rel=1e-5)
         # the standard deviation of two is their distance by the root of two
         assert float(row["sd"]) == pytest.approx(abs(values[0] - values[1]) / 2**0.5, rel=1e-4, abs=1e-9)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="older ones have no safe path")
+@pytest.mark.parametrize("looks_here", [False, True])
+def test_a_run_finds_no_modules_that_its_parent_would_not(tmp_path, monkeypatch, looks_here):
+    """A folder that somebody else has made may hold a json.py."""
+    (tmp_path / "json.py").write_text("import pathlib; pathlib.Path('sentinel').touch()")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["/usr/lib/none", *([""] if looks_here else [])])
+    repeats.call([sys.executable, "-m", "json", "--help"])
+    assert (tmp_path / "sentinel").exists() == looks_here
