@@ -57,7 +57,7 @@ def new_folder(log_root: str | Path, name: str) -> Path:
         UserError: the folder cannot be made.
     """
     given = os.environ.get(FOLDER_VARIABLE)
-    if given and "LOCAL_RANK" in os.environ:
+    if given and os.environ.get("LOCAL_RANK", "0") != "0":
         return Path(given)
     parent = Path(log_root) / name
     versions = _versions(parent)
