@@ -249,23 +249,3 @@ def test_saved_config_is_plain_yaml_without_this_machines_secrets(root, logs, kn
     text = (logs / "smoke/version_0/config.yaml").read_text()
     assert yaml.safe_load(text)["data"]["dry"] == str(knobless.dry)
     assert "secret-of-the-user" not in text
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("effect", ["TCN", "GCN", "LSTM"])
-def test_two_processes_validate_as_one(root, logs, knobless, effect):
-    """DDP over two CPU processes: fit runs, and validation gives what one process gives."""
-
-    def metrics(command, *words):
-        call = [sys.executable, "-m", "nablafx", command, *config(root, "trainer/smoke"), "--model.effect", effect]
-        call = [*call, *data_words(knobless), "--data.batch_size", "1", "--log_root", str(logs), *words]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr
-        return read_history(logs / "smoke/version_0/history.csv")
-
-    ddp = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
-    metrics("fit", *ddp)
-    together = metrics("validate", "--trainer.limit_val_batches", "2", *ddp)
-    alone = metrics("validate", "--trainer.limit_val_batches", "4")
-    for name in (f"metrics/val/{metric}" for metric in METRICS):
-        assert alone[name][-1][1] == pytest.approx(together[name][-1][1], rel=1e-4), name

@@ -106,7 +106,8 @@ def test_two_processes_fit_validate_test_predict_and_go_on_as_one(root, words, k
 
 
 def test_processes_of_torchrun_share_a_folder(root, words, tmp_path):
-    status, told = call(root, *TORCHRUN, "-m", "nablafx", "fit", *words, *DDP)
+    before = {"NABLAFX_RUN_FOLDER": str(tmp_path / "of another run")}
+    status, told = call(root, *TORCHRUN, "-m", "nablafx", "fit", *words, *DDP, **before)
     assert status == 0, told
     assert told.count("The run is in") == told.count("Seed set to") == 1, told
     assert [path.name for path in (tmp_path / "logs/smoke").iterdir()] == ["version_0"]

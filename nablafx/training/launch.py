@@ -106,7 +106,8 @@ def _store() -> Store | None:
     None for a process on its own, and for one that Lightning starts, which gets the run's folder in its environment.
     """
     environment = _environment()
-    if environment is None and not os.environ.get(FOLDER_VARIABLE) and {"MASTER_ADDR", "NODE_RANK"} <= set(os.environ):
+    is_told = os.environ.get("LOCAL_RANK", "0") != "0" and FOLDER_VARIABLE in os.environ
+    if environment is None and not is_told and {"MASTER_ADDR", "NODE_RANK"} <= set(os.environ):
         environment = LightningEnvironment()
     if environment is None:
         return None

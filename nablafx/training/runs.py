@@ -70,7 +70,7 @@ def new_folder(log_root: str | Path, name: str) -> Path:
         UserError: the folder cannot be made, or the name leads out of `log_root`.
     """
     given = os.environ.get(FOLDER_VARIABLE)
-    if given and "LOCAL_RANK" in os.environ:
+    if given and os.environ.get("LOCAL_RANK", "0") != "0":
         return Path(given)
     parent = _parent(log_root, name)
     versions = _versions(parent)
