@@ -25,6 +25,7 @@ from .layout import STUB, finished, starts
 from .test_keeper import gone, waits
 
 ray = pytest.importorskip("ray", reason="the extra nablafx[sweep] is not installed")
+pytestmark = pytest.mark.timeout(900)
 SLOWLY = {"STUB_STEPS": "6", "STUB_SECONDS": "1"}
 LONG_S = 240  # for what takes seconds on a machine of one's own
 
