@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
     from nablafx.sweep.board import Board
     from nablafx.sweep.spec import Asha, Search
 
+
+class Stop(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, between two steps of Tune: Ray's own threads do not bear exceptions at any place."""
+
+
+_asked: list[int] = []  # signals that came
 LOST = 20  # workers that a trial may lose before it is given up
 _STORE_BYTES = 80 * 2**20  # of Ray's shared memory, through which nothing of size goes
 
@@ -64,10 +71,20 @@ def connected(address: str | None) -> Iterator[None]:
         raise UserError(f"--address {address}: {str(error).splitlines()[0]}; `ray start --head` begins one") from error
     # of a lost worker the board tells, without a traceback
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    # after Ray has set its own
+    _asked.clear()
+    before = {number: signal.signal(number, _remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         ray.shutdown()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _remember(number: int, _frame: object) -> None:
+    _asked.append(number)
+    signal.signal(number, signal.SIG_DFL)  # whoever asks twice does not want to wait
 
 
 def gpus_for(given: float | None) -> float:
@@ -140,6 +157,10 @@ class Watch(tune.Callback):
         # Tune saves its callbacks, to go on with them; a sweep goes on by what lies in its runs' folders
         return {}
 
+    def on_step_begin(self, iteration: int, trials: list[Run], **info: Any) -> None:
+        if _asked:
+            raise Stop(_asked[0])
+
     def on_trial_start(self, iteration: int, trials: list[Run], trial: Run, **info: Any) -> None:
         self.board.begin(*_id(trial))
 
@@ -161,8 +182,9 @@ class Watch(tune.Callback):
         self.board.lose(*_id(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Run], trial: Run, **info: Any) -> None:
-        told = {"log": trial.last_result.get("log"), "problem": f"it lost {LOST} workers", "state": "failed"}
-        self._end(trial, told)
+        last = str(trial.get_error()).strip().splitlines()[-1:]
+        problem = f"{LOST} workers were lost or could not begin it ({', '.join(last)})"
+        self._end(trial, {"log": trial.last_result.get("log"), "problem": problem, "state": "failed"})
 
     def _end(self, trial: Run, told: dict[str, Any]) -> None:
         self.ends[_id(trial)] = told

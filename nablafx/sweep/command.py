@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from nablafx.errors import UserError
 from nablafx.shipped import find_config
@@ -106,11 +105,10 @@ def _run(
     todo: list[Trial], done: int, spec: Spec, given: argparse.Namespace, root: Path, options: Sequence[str], again: str
 ) -> dict[tuple[str, int], dict[str, Any]]:
     from nablafx.sweep.board import Board
-    from nablafx.sweep.cluster import check_room, connected, gpus_for, run_jobs
+    from nablafx.sweep.cluster import Stop, check_room, connected, gpus_for, run_jobs
 
     cpus = whole(given.cpus, "--cpus", 1) if given.cpus is not None else spec.cpus
     asked = gpus_of(given.gpus, "--gpus") if given.gpus is not None else spec.gpus
-    before = signal.signal(signal.SIGTERM, _leave)
     board = Board(todo, done, _console())
     try:
         with connected(given.address), board.progress:
@@ -118,12 +116,9 @@ def _run(
             check_room(cpus, gpus)
             jobs = [_job(trial, spec, root, options, max(1, int(cpus // max(gpus, 1)))) for trial in todo]
             return run_jobs(jobs, board, cpus=cpus, gpus=gpus, search=spec.search)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        status = 130 if isinstance(stop, KeyboardInterrupt) else 128 + signal.SIGTERM
+    except Stop as stop:
         open_ones = _close(list(board.running), root)
-        raise StoppedSweep(f"stopped; {open_ones}. Go on with: {again}", status) from stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        raise StoppedSweep(f"stopped; {open_ones}. Go on with: {again}", 128 + stop.args[0]) from stop
 
 
 def _job(trial: Trial, spec: Spec, root: Path, options: Sequence[str], threads: int) -> dict[str, Any]:
@@ -157,10 +152,6 @@ def _close(running: Sequence[tuple[str, int]], root: Path) -> str:
         except TimeoutError:
             late += 1
     return f"{late} of {len(running)} runs are still closing" if late else f"{_count(running, 'run')} closed"
-
-
-def _leave(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _tell_best(trials: Sequence[Trial], search: Search, root: Path, console: Console) -> None:

@@ -128,7 +128,7 @@ class Keeper:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                env={**_alone(os.environ), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
                 start_new_session=True,
                 pass_fds=[self.lock.fileno()],
             )
@@ -213,6 +213,12 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[IO[str]]:
 def lock_of(root: str | Path, name: str, seed: int) -> Path:
     """The file whose lock is a trial's."""
     return Path(root) / name / f".seed-{seed}.lock"
+
+
+def _alone(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what a job that Ray was begun in says of its own processes: a trial is none of them."""
+    ranks = ("LOCAL_RANK", "RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    return {key: value for key, value in environment.items() if key not in ranks and not key.startswith("SLURM_")}
 
 
 def wait(lifeline: int) -> None:

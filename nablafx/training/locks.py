@@ -17,6 +17,7 @@ from types import ModuleType
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from nablafx.errors import UserError
+from nablafx.training.runs import RUN_LOCK
 
 fcntl: ModuleType | None
 try:
@@ -24,7 +25,6 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None
 
-RUN_LOCK = ".lock"
 _WRITE_LOCK = ".write.lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN)
 

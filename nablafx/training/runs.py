@@ -10,9 +10,9 @@ from typing import Any
 
 from nablafx.errors import UserError
 from nablafx.foreign import ForeignError, read_yaml
-from nablafx.training.locks import RUN_LOCK
 
 CHECKPOINTS = "checkpoints"
+RUN_LOCK = ".lock"
 # the first process of a node tells those that it starts where the run is
 FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
 _KINDS = ("data", "model", "trainer")

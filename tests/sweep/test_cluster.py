@@ -12,15 +12,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nablafx.sweep.states import STOP_FILE, state_of
+from nablafx.sweep.spec import read_spec
+from nablafx.sweep.states import STOP_FILE, runs_of
+from nablafx.sweep.trials import table_of
+from tests.cli import nablafx
 from tests.conftest import ROOT
 
 from .layout import STUB, finished, starts
 from .test_keeper import gone, waits
 
 ray = pytest.importorskip("ray", reason="the extra nablafx[sweep] is not installed")
+pytestmark = pytest.mark.timeout(900)
 SLOWLY = {"STUB_STEPS": "6", "STUB_SECONDS": "1"}
 LONG_S = 240  # for what takes seconds on a machine of one's own
 
@@ -103,6 +108,18 @@ def test_on_this_machine(place):
     assert (place / "starts").read_text() == before
 
 
+def test_no_cluster_is_told_with_the_way_to_one(place, monkeypatch):
+    def init(**_):
+        raise ConnectionError("Could not find any running Ray instance.\nMore words")
+
+    monkeypatch.setattr(ray, "init", init)
+    told = nablafx("sweep", sweep(place), "--address", "auto")
+    assert (told.status, told.err) == (
+        1,
+        "nablafx sweep: --address auto: Could not find any running Ray instance.; `ray start --head` begins one\n",
+    )
+
+
 @pytest.mark.slow
 def test_a_node_is_lost_and_all_trials_complete_once(place, cluster):
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
@@ -135,7 +152,7 @@ def test_parts_of_a_gpu(place, cluster):
     status, out, err = ended(begin(file, "--address", cluster.address, "--gpus", "3", "--seeds", "4"))
     assert (status, err.strip().splitlines()[-1]) == (
         1,
-        "nablafx sweep: a trial needs 3 GPU, and no machine has over 2; set --gpus",
+        "nablafx sweep: a trial needs 3 GPU, and no machine has more than 2; set --gpus",
     )
 
 
@@ -180,27 +197,28 @@ def test_what_fails_does_not_stop_the_others(place):
 
 @pytest.mark.slow
 def test_a_search_stops_what_is_behind(place):
+    """One at a time, so that at the second step each is compared with those before it: a quarter may go on."""
     search = {"samples": 8, "parameters": {"model.lr": {"log": [0.1, 10.0]}}, "asha": {"grace_steps": 2}}
     file = sweep(place, "lstm/32", search=search)
-    steps = {"STUB_STEPS": "8", "STUB_SECONDS": "0.6"}
-    # one at a time: then each is compared with all before it
-    status, out, err = ended(begin(file, "--cpus", os.cpu_count(), **steps))
+    status, out, err = ended(begin(file, "--cpus", os.cpu_count(), STUB_STEPS="7", STUB_SECONDS="1.5"))
     assert (status, err) == (0, ""), out
-    folders = [path.parent for path in (place / "logs").rglob("run.json")]
-    states = Counter(map(state_of, folders))
-    assert len(folders) == 8
-    assert set(states) == {"done", "stopped"}
-    rates = {float(re.search(r"lr-([\d.]+)", str(folder))[1]): state_of(folder) for folder in folders}
-    assert rates[min(rates)] == "done"
-    assert rates[max(rates)] == "stopped"
-    for folder in folders:
-        if state_of(folder) == "stopped":
+    expected, losses = {}, []
+    for trial in table_of(read_spec(str(file))).trials:
+        losses.append(float(dict(trial.settings)["model.lr"]) + 1 / 2)  # the stub's
+        expected[trial.name] = "done" if losses[-1] <= np.percentile(losses[:-1] or losses, 25) else "stopped"
+    assert set(expected.values()) == {"done", "stopped"}
+    found = {name: runs_of(place / "logs", name)[42] for name in expected}
+    assert {name: state for name, (state, _) in found.items()} == expected
+    for state, folder in found.values():
+        if state == "stopped":
             said = json.loads((folder / STOP_FILE).read_text())
             reached = int((folder / "checkpoints/last.ckpt").read_text())
             assert said["by"] == "asha"
-            assert 2 <= said["step"] <= reached < 8
+            assert 2 <= said["step"] <= reached < 7
+    states = Counter(expected.values())
     assert f"{states['stopped']} stopped early, {states['done']} done" in out
-    assert f"{min(rates):g}" in out.partition("best of")[2].splitlines()[2]
+    best = min(trial for trial in losses) - 1 / 2 + 1 / 7
+    assert f"{best:.4g}" in out.partition("best of")[2].splitlines()[2]
     assert "8 trials, 8 done before" in ended(begin(file))[1]
 
 

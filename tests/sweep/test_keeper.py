@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -112,9 +113,12 @@ def test_a_metric_that_is_not_there_is_told_with_the_nearest(keep, tmp_path):
     assert (end["state"], "did you mean loss/val/total?" in end["problem"]) == ("failed", True)
 
 
-def test_the_child_sees_its_threads(keep, tmp_path):
+def test_the_child_sees_its_threads_and_no_job_around_it(keep, tmp_path, monkeypatch):
+    for name in ("SLURM_NTASKS", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "8")
     keep(job(tmp_path, threads=3))
     for start in starts(tmp_path / "starts"):
+        assert not {"SLURM_NTASKS", "LOCAL_RANK", "WORLD_SIZE"} & start["environment"].keys()
         assert start["environment"]["OMP_NUM_THREADS"] == start["environment"]["MKL_NUM_THREADS"] == "3"
 
 
@@ -122,6 +126,13 @@ def test_half_a_row_of_a_history_is_left_for_later(tmp_path):
     assert history(tmp_path, "loss") == []
     (tmp_path / "history.csv").write_text("step,other,loss\n1,,0.5\n2,3.0,\n3,,0.25\n4,,-")
     assert history(tmp_path, "loss") == [(1, 0.5), (3, 0.25)]
+
+
+def test_a_keeper_is_light():
+    """There is one a trial, beside its worker and its run."""
+    code = "import sys, nablafx.sweep.keeper; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "lightning", "numpy", "ray", "rich"} & set(done.stdout.split())
 
 
 def gone(pid: int) -> bool:

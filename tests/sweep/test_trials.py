@@ -259,8 +259,9 @@ def test_the_board_counts_and_knows_the_time_left(monkeypatch):
     board.end("a/slow/t", 42, {"state": "done", "seconds": 100.0})
     assert board.seconds_left() == 2 * 100 + 3 * 100  # one runs; nothing is known of the other model
     board.begin("b/slow/t", 42)
+    board.begin("c/slow/t", 42)
     board.end("a/fast/t", 42, {"state": "done", "seconds": 10.0})
-    assert board.seconds_left() == 2 * 100 + 2 * 10
+    assert board.seconds_left() == (2 * 100 + 2 * 10) / 2  # two run
     board.lose("b/slow/t", 42)
     board.end("b/slow/t", 42, {"state": "failed", "problem": "exit status 3", "log": "x.log"})
     assert console.lines[2] == "done    a/slow/t, seed 42 (5 of 10; about 8 min left)"
