@@ -13,6 +13,7 @@ _LOWEST_HZ = 100.0
 _HIGHEST = 0.43  # of the rate: converters end soon after
 _WEAKEST = 0.03  # of dry's spectrum: beyond, the pulse says little
 _LEAD_S = 0.0005  # how far filters of minimum phase may put off their peak
+_NEARLY = 0.4  # of the highest swing; those of a pulse with sharp band limits reach 0.22
 _SHORTEST = 0.25  # samples by which they must, to be told from noise
 _BEYOND = 8  # times half the sample rate up to which a slope goes on, as analogue filters' do
 
@@ -56,7 +57,7 @@ def response(dry: np.ndarray, wet: np.ndarray, positions: np.ndarray, lags: np.n
     signs = _signs(spectra, weights)
     spectra = spectra * signs[:, None]
     mean = np.mean([_shifted(s, w - lag) for s, w, lag in zip(spectra, whole, lags, strict=True)], axis=0)
-    peak, sign = _lag(weights * mean)
+    peak, sign = _first_peak(weights * mean, rate)
     level = np.abs(np.fft.irfft(weights * mean)).max() / np.fft.irfft(weights)[0]
     snr_db = 20 * math.log10(max(level, 1e-12) / max(noise, 1e-12))
     floor = noise * math.sqrt(2 * (_BEFORE_S + _AFTER_S) * rate / len(lags))
@@ -101,6 +102,19 @@ def _cut(audio: np.ndarray, at: int, rate: int) -> np.ndarray:
     fade = round(_FADE * len(piece))
     piece[-fade:] *= 0.5 + 0.5 * np.cos(np.pi * np.arange(1, fade + 1) / fade)
     return piece
+
+
+def _first_peak(spectrum: np.ndarray, rate: int) -> tuple[float, float]:
+    """The first swing that comes near the highest: where paths add up, the highest may be late."""
+    highest, sign = _lag(spectrum)
+    audio = np.abs(np.fft.irfft(spectrum))
+    times = np.arange(math.floor(highest - _LEAD_S * rate), math.floor(highest))
+    near = audio[times]
+    swings = (near >= _NEARLY * audio.max()) & (near >= audio[times - 1]) & (near >= audio[times + 1])
+    if not swings.any():
+        return highest, sign
+    first = float(times[swings.argmax()])
+    return _lag(spectrum, (first - 1, first + 1))
 
 
 def _signs(spectra: np.ndarray, weights: np.ndarray) -> np.ndarray:

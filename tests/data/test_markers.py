@@ -90,6 +90,15 @@ def test_a_resonance_begins_where_it_is_struck(dry):
     assert abs(found.delay_samples - 87.3) < 0.5
 
 
+def test_the_first_of_several_paths_counts(dry):
+    wet = 0.5 * dry
+    wet[9:] -= 0.6 * dry[:-9]  # the second is louder, and inverted
+    found = marker_delay(dry, noisy(recorded(wet, 87.3), -70), RATE)
+    assert found is not None
+    assert not found.inverted
+    assert found.delay_samples == pytest.approx(87.3, abs=0.1)
+
+
 def test_hard_distortion_may_come_out_early_and_never_late(dry):
     found = marker_delay(dry, noisy(recorded(np.tanh(1000 * dry), 1234.6), -60), RATE)
     assert found is not None
