@@ -78,17 +78,14 @@ def read(path: Path, channel: int, start: int, stop: int) -> np.ndarray:
     """Samples start to stop (float32, full scale is 1) of one channel.
 
     Raises:
-        LostAudioError: the file is not there, not whole, or not to be read.
+        LostAudioError: the file is not there, or not to be read.
     """
     try:
         with soundfile.SoundFile(path) as file:
             file.seek(start)
-            audio = file.read(stop - start, dtype="float32", always_2d=True)[:, channel]
+            return file.read(stop - start, dtype="float32", always_2d=True)[:, channel]
     except (OSError, soundfile.SoundFileError) as error:
         raise LostAudioError(_lost(path, str(error))) from error
-    if len(audio) < stop - start:
-        raise LostAudioError(_lost(path, f"it ends {stop - start - len(audio)} samples early"))
-    return audio
 
 
 def _lost(path: Path, reason: str) -> str:
@@ -184,8 +181,15 @@ class FileStore:
     """Audio read from its file each time: constant memory, at some milliseconds an item."""
 
     def span(self, track: Track, start: int, stop: int) -> Tensor:
-        """Samples start to stop of a track, (stop - start,)."""
-        return torch.from_numpy(np.ascontiguousarray(read(track.path, track.channel, start, stop)))
+        """Samples start to stop of a track, (stop - start,).
+
+        Raises:
+            LostAudioError: the file is not there, not to be read, or shorter than it was.
+        """
+        audio = read(track.path, track.channel, start, stop)
+        if len(audio) < stop - start:
+            raise LostAudioError(_lost(track.path, f"it ends {stop - start - len(audio)} samples early"))
+        return torch.from_numpy(np.ascontiguousarray(audio))
 
 
 class MemoryStore:

@@ -153,7 +153,8 @@ def test_other_errors_keep_their_type_and_cause(knobbed, tmp_path):
 def test_memory_that_ends_for_real(root, knobless, tmp_path):
     """With 6 GB of addresses, and a batch that needs more."""
     words = [*config(root, "model/tcn/45-s", "trainer/smoke"), *data_words(knobless), "--log_root", tmp_path]
-    words += ["--model.effect.init_args.channel_width", "200000"]
+    # the weights are few, what a layer makes of a batch is 3 GB
+    words += ["--model.effect.init_args.channel_width", "40000", "--model.effect.init_args.num_blocks", "1"]
     limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30)); "
     command = limit + "from nablafx.cli import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
