@@ -95,7 +95,7 @@ def saved(content: object) -> bytes:
     return buffer.getvalue()
 
 
-@budget(40, 2000)
+@budget(12, 1000)
 def test_weights_of_a_run(cases, trained):
     path = trained[0]
     good = path.read_bytes()
@@ -118,7 +118,7 @@ def test_weights_of_a_run(cases, trained):
         path.write_bytes(good)
 
 
-@budget(6, 500)
+@budget(2, 300)
 def test_the_state_that_a_fit_goes_on_from(cases, trained, tmp_path):
     path, words = trained
     content = torch.load(path, weights_only=True)
