@@ -180,3 +180,11 @@ def test_weights_of_embeddings(cases, tmp_path):
     pickles = damaged(pickle_of(good), 3000).map(lambda part: rewritten(good, part))
     protocols = st.sampled_from([0, 1, 2, 4]).map(lambda n: pickle.dumps({"weight": [1.0]}, n))
     search(cases, pickles | damaged(old.getvalue(), 400) | others | protocols, check)
+
+
+def test_lengths_of_an_old_pickle_cost_nothing(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({}, path, _use_new_zipfile_serialization=False)
+    # a text of 2 GB, of which there is nothing
+    path.write_bytes(path.read_bytes()[:60] + b"X\xff\xff\xff\x7f")
+    assert "MemoryError" not in (told_by(read, path, "it") or "MemoryError")
