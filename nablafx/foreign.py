@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import pickle
 import struct
@@ -107,8 +108,12 @@ def read_tensors(path: str | Path, allowed: Sequence[Any] = ()) -> Any:
     import torch
 
     try:
+        with Path(path).open("rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"
+        # older files are pickles, whose lengths a file would take as they are; from memory comes no more than is there
+        source = path if zipped else io.BytesIO(Path(path).read_bytes())
         with torch.serialization.safe_globals(list(allowed)):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(source, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         raise ForeignError(_first_line(error)) from error
 
