@@ -12,6 +12,7 @@ from nablafx.data.inspection.inspect import Inspection
 from nablafx.data.progress import progress, progress_of_bytes
 from nablafx.errors import UserError
 from nablafx.recording.figures import as_csv, as_json, as_table, rows
+from nablafx.recording.files import channel_of
 from nablafx.recording.fixing import check_target, write_fixed
 from nablafx.recording.gathering import Gathered, from_configs, from_folder, from_places
 from nablafx.recording.pictures import write_picture
@@ -108,14 +109,6 @@ def _fix(arguments: argparse.Namespace, gathered: Gathered, found: Inspection, r
         print(f"{left_out} files with problems are left out.")
 
 
-def _channel(word: str) -> str | int:
-    if word in ("left", "right"):
-        return word
-    if word.isdigit():
-        return int(word)
-    raise argparse.ArgumentTypeError(f"{word!r}: give left, right or a number from 0")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nablafx check-data",
@@ -127,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-c", "--config", action="append", metavar="FILE", help="with a section data; may be repeated")
     parser.add_argument("--dry", type=Path, help="file, or folder: of the layout or of any files")
     parser.add_argument("--wet", type=Path, help="likewise, with files of the same names")
-    parser.add_argument("--channel", type=_channel, help="of files with several: left, right or a number")
+    parser.add_argument("--channel", type=channel_of, help="of files with several: left, right or a number")
     parser.add_argument(
         "--out", type=Path, default=Path("check-data"), metavar="DIR", help="of the figures (default: %(default)s)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,3 +71,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} cannot be written ({error}): make room there, or name another place") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def channel_of(word: str) -> str | int:
+    """What a word of the command line says of a channel: left, right or a number from 0."""
+    if word in ("left", "right"):
+        return word
+    if word.isdigit():
+        return int(word)
+    raise ArgumentTypeError(f"{word!r}: give left, right or a number from 0")

@@ -11,7 +11,7 @@ import numpy as np
 from nablafx.data.errors import Report
 from nablafx.errors import UserError
 from nablafx.recording.aligning import Placing, aligned, place
-from nablafx.recording.files import Recording, exact_subtype, one_channel
+from nablafx.recording.files import Recording, channel_of, exact_subtype, one_channel
 from nablafx.recording.layout import Layout, read_layout
 from nablafx.recording.writing import Writer, audio_writer, check_setting, read_config, write_config, write_files
 
@@ -154,14 +154,6 @@ def _cells(placing: Placing, rate: int) -> list[str]:
     return [placing.by, delay, f"{placing.drift_ppm:+.2f} ppm", polarity, level, noise, clipped]
 
 
-def _channel(word: str) -> str | int:
-    if word in ("left", "right"):
-        return word
-    if word.isdigit():
-        return int(word)
-    raise argparse.ArgumentTypeError(f"{word!r}: give left, right or a number from 0")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nablafx import-capture",
@@ -173,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set; may be there")
     parser.add_argument("--device", default="DEVICE", help="its name in the data set (default: %(default)s)")
     parser.add_argument("--setting", nargs="+", metavar="D050_T020", help="the knobs of each recording, in percent")
-    parser.add_argument("--channel", type=_channel, help="of files with several: left, right or a number from 0")
+    parser.add_argument("--channel", type=channel_of, help="of files with several: left, right or a number from 0")
     parser.add_argument(
         "--test_seconds", type=float, help="test on the end of a signal whose markers do not say what its test is"
     )

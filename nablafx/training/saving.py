@@ -26,6 +26,7 @@ from nablafx.training.stopping import StoppedError, StopSignals, requeue
 
 _OURS = "nablafx"
 _ATTEMPTS, _ATTEMPTS_S = 3, 600.0  # after so many in a row that fail, over so long, the run ends
+_ASK_EVERY = 10  # batches
 _DUE = 1  # no signal that stops has this number
 # what ModelCheckpoint notes of a checkpoint before it writes it
 _BOOKS = ("current_score", "best_k_models", "kth_best_model_path", "kth_value", "best_model_score", "best_model_path")
@@ -107,13 +108,15 @@ class RunCheckpoint(ModelCheckpoint):
             set_random_state(self._random)
             trainer.should_stop = self._stops
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        super().on_train_batch_end(trainer, pl_module, *args)
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
         # from a state between the last batch and the validation Lightning would leave the validation out
         if loop.batch_progress.is_last_batch or (fetcher and loop._should_check_val_fx(fetcher)):
             return
-        wanted = highest(self._signals.received or self._is_due(), trainer.strategy.root_device)
+        wanted = self._wanted(trainer, batch_idx)
         if wanted or _ends(trainer):
             # what this batch logs is written after its end
             self._pending = trainer._logger_connector.should_update_logs
@@ -141,7 +144,7 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
-        wanted = highest(self._signals.received or self._is_due(), trainer.strategy.root_device)
+        wanted = self._wanted(trainer)
         if wanted or _ends(trainer) or self._validated_step == trainer.global_step:
             self._save_last(trainer)
         if wanted > _DUE and not trainer.fit_loop.done:
@@ -187,6 +190,12 @@ class RunCheckpoint(ModelCheckpoint):
         for sink in trainer.loggers:
             if isinstance(sink, Sink) and ours["logs"].get(type(sink).__name__) is not None:
                 sink.rewind(ours["logs"][type(sink).__name__])
+
+    def _wanted(self, trainer: Trainer, batch: int = 0) -> int:
+        """A signal to stop, _DUE or 0, alike in all processes; asking them waits for each of them."""
+        if trainer.world_size > 1 and batch % _ASK_EVERY:
+            return 0
+        return highest(self._signals.received or self._is_due(), trainer.strategy.root_device)
 
     def _is_due(self) -> int:
         waited = time.monotonic() - self._last_time

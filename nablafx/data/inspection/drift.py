@@ -16,6 +16,7 @@ _WORST = 2e-4  # clocks of converters differ by less
 _REACH = 48  # samples that a point may be off its neighbour and still be found by its phase
 _CLEAR_SAMPLES = 6.5  # over the file; filters and what is played move the delay by as much
 _CLEAR_OF_SCATTER = 4.0
+_NO_CLOCK = 5e-4  # such a slope is of filters and what is played, in short files
 
 Reader = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
 """Dry and wet samples start to stop."""
@@ -25,7 +26,7 @@ class Drift(NamedTuple):
     """A line through the delays: delay(n) = start + 1e-6 ppm n.
 
     Attributes:
-        clear: whether it is more than their scatter.
+        clear: whether it is more than their scatter, and no more than clocks differ by.
         track: (sample, delay there).
     """
 
@@ -71,5 +72,5 @@ def _line(track: list[tuple[int, float]], frames: int) -> Drift:
     start = float(np.median(delays - slope * at))
     scatter = float(np.median(np.abs(delays - start - slope * at)))
     grown = abs(slope) * frames
-    clear = grown >= _CLEAR_SAMPLES and grown >= _CLEAR_OF_SCATTER * scatter
+    clear = grown >= _CLEAR_SAMPLES and grown >= _CLEAR_OF_SCATTER * scatter and abs(slope) <= _NO_CLOCK
     return Drift(start, 1e6 * slope, clear, track)
