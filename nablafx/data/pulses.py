@@ -63,11 +63,11 @@ def response(dry: np.ndarray, wet: np.ndarray, positions: np.ndarray, lags: np.n
     floor = noise * math.sqrt(2 * (_BEFORE_S + _AFTER_S) * rate / len(lags))
     heard = (weights > 0) & (weights * np.abs(mean) >= floor)
     if heard.sum() < 8:
-        return Response(peak, sign * signs.mean() < 0, snr_db)
+        return Response(peak, bool(sign * signs.mean() < 0), snr_db)
     excess = np.where(heard, weights * np.abs(mean) * np.exp(1j * (np.angle(mean) - _minimum_phase(mean, heard))), 0)
     onset, onset_sign = _lag(excess, (peak - _LEAD_S * rate, peak + 1))
     at, sign = (onset, onset_sign) if onset < peak - _SHORTEST else (peak, sign)
-    return Response(at, sign * signs.mean() < 0, snr_db)
+    return Response(at, bool(sign * signs.mean() < 0), snr_db)
 
 
 def _answers(

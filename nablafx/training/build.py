@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from argparse import ArgumentError
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -19,7 +20,7 @@ import nablafx.controllers
 import nablafx.processors  # noqa: F401  short names in configs resolve among what is imported
 from nablafx.effects import Effect
 from nablafx.layers.causal_conv import CausalConv1d
-from nablafx.training.checkpoints import check_fits
+from nablafx.training.checkpoints import CheckpointError, check_fits
 from nablafx.trust import only_allowed
 
 MOST_STATE = 2**24
@@ -58,10 +59,19 @@ def build_with(
         CheckpointError: they are another effect's.
         ValueError: the config describes no effect, or one that no weights could be so many for.
     """
-    with torch.device("meta"), warnings.catch_warnings(), _vouched_for(weights):
+    with torch.device("meta"), warnings.catch_warnings(), _vouched_for(weights) as too_many:
         # pre-trained weights cannot be copied to where there is no memory
         warnings.filterwarnings("ignore", ".*no-op.*", UserWarning)
-        tried = build(effect, num_controls, sample_rate)
+        try:
+            tried = build(effect, num_controls, sample_rate)
+        except (ArgumentError, ValueError) as error:
+            if not too_many:
+                raise
+            # the parser has put this into many words
+            raise CheckpointError(
+                f"the checkpoint {path} is another model's: that of the config would have more {too_many[0]} than "
+                "there are weights for. Give the config that it was trained with: -c config.yaml of its run"
+            ) from error
     check_fits({"state_dict": weights}, tried, path)
     check_state(tried)
     built = build(effect, num_controls, sample_rate)
@@ -82,8 +92,12 @@ def check_state(effect: Effect) -> None:
 
 
 @contextmanager
-def _vouched_for(weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """ValueError as soon as a module is made with more parts, parameters or tables than such a file accounts for."""
+def _vouched_for(weights: Mapping[str, Tensor]) -> Iterator[list[str]]:
+    """ValueError as soon as a module is made with more parts, parameters or tables than such a file accounts for.
+
+    The list says then of what.
+    """
+    too_many: list[str] = []
     total = sum(value.numel() for value in weights.values())
     left = {
         "parts": _MODULES_A_WEIGHT * (len(weights) + _MODULES_A_WEIGHT),
@@ -95,6 +109,7 @@ def _vouched_for(weights: Mapping[str, Tensor]) -> Iterator[None]:
     def count(kind: str, amount: int) -> None:
         left[kind] -= amount
         if left[kind] < 0:
+            too_many.append(kind)
             raise ValueError(f"it would have more {kind} than there are weights for")
 
     def made(_module: nn.Module, _name: str, part: nn.Module | None) -> None:
@@ -112,7 +127,7 @@ def _vouched_for(weights: Mapping[str, Tensor]) -> Iterator[None]:
         hooks.register_module_buffer_registration_hook(held),
     ]
     try:
-        yield
+        yield too_many
     finally:
         for handle in handles:
             handle.remove()

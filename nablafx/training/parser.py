@@ -47,6 +47,6 @@ def _vocabulary(parser: LightningArgumentParser) -> list[str]:
     names = {part for action in parser._actions for part in str(action.dest).split(".")}
     for package in (nablafx.effects, nablafx.conditioning, nablafx.processors, nablafx.controllers, losses, sinks):
         for name, value in vars(package).items():
-            if isclass(value) and value.__module__.startswith("nablafx"):
+            if isclass(value) and value.__module__.startswith("nablafx") and not issubclass(value, Exception):
                 names |= {name, *signature(value).parameters}
     return sorted(names)

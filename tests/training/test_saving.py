@@ -20,10 +20,10 @@ from nablafx.effects import TCN
 from nablafx.errors import UserError
 from nablafx.training import saving
 from nablafx.training.checkpoints import read_checkpoint
-from nablafx.training.files import remove_leftovers
 from nablafx.training.saving import DurableCheckpointIO, RunCheckpoint
 from nablafx.training.sinks import FileSink
 from nablafx.training.stopping import StoppedError
+from nablafx.writing import remove_leftovers
 
 from .small import data, lstm, system, trainer
 

@@ -53,6 +53,8 @@ def decay(dry_power: np.ndarray, wet_power: np.ndarray) -> Decay | None:
     None where dry never stops, or wet is not loud when it does.
     """
     count = min(len(dry_power), len(wet_power))
+    if not count:
+        return None
     stopped = dry_power[:count] <= 10 ** (_STOPPED_DB / 10)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], stopped, [False]]).astype(np.int8)))
     wet = 10 * np.log10(np.maximum(wet_power[:count], 1e-18))
