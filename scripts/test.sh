@@ -9,4 +9,5 @@ set_up_environment dev
 workers="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)"
 # a worker is a process with one thread: torch would take all cores in each
 export OMP_NUM_THREADS=1
-exec "$venv/bin/python" -m pytest -n "$((workers < 4 ? workers : 4))" "$@"
+# tests of a group share what is dear to make
+exec "$venv/bin/python" -m pytest -n "$((workers < 4 ? workers : 4))" --dist loadgroup "$@"

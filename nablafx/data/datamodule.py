@@ -20,9 +20,9 @@ from nablafx.data.errors import Report
 from nablafx.data.files import Pair, PairedFolders
 from nablafx.data.inspection.cache import Cache
 from nablafx.data.loader import ResumableLoader, ResumableSampler, shared
-from nablafx.data.progress import is_first_process, progress
+from nablafx.data.progress import progress
 from nablafx.data.splits import GUARD_S, Split, evenly, segment_starts, split_by_file, split_by_time
-from nablafx.processes import place, told_by_first
+from nablafx.processes import place, rank, told_by_first
 
 _EXCERPT_ITEMS = 4
 _ROOM = 4  # times the audio that must be free on an accelerator before it is kept there by itself
@@ -191,7 +191,7 @@ class PairedAudioDataModule(LightningDataModule):
         report = Report()
         pairs = find(report)
         found = check_pairs(pairs, self.channel, report, self._cache)
-        report.settle(speak=is_first_process())
+        report.settle(speak=rank() == 0)
         channels = {path: found.usable(path).channel for path in _paths(pairs)}
         self._read(pairs, channels)
         return pairs, channels, found.memory_ms or self.memory_ms
@@ -209,7 +209,7 @@ class PairedAudioDataModule(LightningDataModule):
                     path,
                     f"has {length} samples, less than one segment ({self.segment_length}): it is not used",
                 )
-        report.settle(speak=is_first_process())
+        report.settle(speak=rank() == 0)
         if self.split == "file":
             return split_by_file(frames, self.segment_length, self.val_fraction)
         return split_by_time(frames, self.segment_length, round(GUARD_S * self.sample_rate), self.val_fraction)

@@ -8,17 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from lightning.pytorch.utilities import rank_zero_only
+from nablafx.processes import rank
 
 _FROM_FILES = 20  # fewer are done before a bar would be read
 _FROM_BYTES = 2e8
 
 T = TypeVar("T")
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that tells; in distributed runs the others would repeat it."""
-    return getattr(rank_zero_only, "rank", 0) == 0  # lightning sets the attribute when a run is distributed
 
 
 def progress(items: Sequence[T], description: str) -> Iterable[T]:
@@ -54,4 +49,4 @@ def progress_of_bytes(paths: Sequence[Path], description: str) -> Iterator[Calla
 
 
 def _is_watched() -> bool:
-    return sys.stderr.isatty() and is_first_process()
+    return sys.stderr.isatty() and rank() == 0

@@ -19,6 +19,7 @@ from tests.cli import data_words, nablafx
 from tests.conftest import ROOT, config
 
 RUN = "window.ran=(window.ran||0)+1"
+pytestmark = pytest.mark.xdist_group("hostile")
 ATTACKS = (
     f"</script><script>{RUN}</script>",
     f'"onmouseover="{RUN}" autofocus onfocus="{RUN}',

@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 
 from .pair import BATCH, CASES, DOUBLE, loss_and_slope, run
 
+pytestmark = pytest.mark.xdist_group("processes")
 TIMEOUT_S = 600
 # in float64, relative to 1 or the largest weight. In float32, AdamW's first steps make a whole step of the rounding
 # error of a gradient that is zero: there, what is logged is compared. In bfloat16 that is noisy, too

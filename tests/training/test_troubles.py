@@ -165,6 +165,7 @@ def test_memory_that_ends_for_real(root, knobless, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_wandb_that_does_not_answer_delays_a_run_by_a_bounded_time_and_is_logged_offline(tmp_path, monkeypatch):
     for name, value in {"API_KEY": "0" * 40, "BASE_URL": "http://127.0.0.1:9", "INIT_TIMEOUT": "1"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
