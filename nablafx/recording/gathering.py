@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from jsonargparse import ArgumentParser
 
 from nablafx.data import PairedAudioDataModule
 from nablafx.data.errors import Report
 from nablafx.data.files import FLAT, PARTS, SUFFIXES, Pair, PairedFolders, audio_files
 from nablafx.errors import UserError
+from nablafx.foreign import ForeignError, read_yaml
 from nablafx.shipped import find_config
 
 
@@ -41,9 +41,9 @@ def from_configs(names: Sequence[str], report: Report) -> Gathered:
     for name in names:
         path = Path(find_config(name))
         try:
-            content = yaml.safe_load(path.read_text())
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+            content = read_yaml(path)
+        except ForeignError as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
         found = content.get("data") if isinstance(content, dict) else None
         section.update(found if isinstance(found, dict) else {})
     if not section:
@@ -75,9 +75,11 @@ def from_places(dry: Path, wet: Path, channel: str | int | None, report: Report)
     settings = {path.name for part in PARTS if (wet / part).is_dir() for path in (wet / part).iterdir()}
     folders = sorted(name for name in settings if any((wet / part / name).is_dir() for part in PARTS))
     wanted: list[str | None] = [*folders] if folders else [None]
+    # not below $DATA_ROOT, as a config's would be
+    dry, wet = dry.absolute(), wet.absolute()
     pairs = []
     for setting in wanted:
-        pairs += _of(PairedFolders(str(dry.absolute()), str(wet.absolute()), None, setting), report)
+        pairs += _of(PairedFolders(str(dry), str(wet), None, setting), report)
     return Gathered(pairs, channel, dry, wet, wet)
 
 

@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nablafx.errors import UserError
+from nablafx.foreign import ForeignError, read_yaml
 from nablafx.sweep.samples import Range, range_of
 
 FIRST_SEED = 42
@@ -88,9 +86,9 @@ def read_spec(file: str) -> Spec:
         UserError: it cannot be read, or says what is no sweep; the message names the key.
     """
     try:
-        given = yaml.safe_load(Path(file).read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{file} cannot be read ({str(error).splitlines()[0]}); mend it") from error
+        given = read_yaml(file)
+    except ForeignError as error:
+        raise UserError(f"{file} cannot be read ({error}); mend it") from error
     try:
         return _spec(file, given)
     except UserError as error:

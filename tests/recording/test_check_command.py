@@ -120,6 +120,18 @@ def test_polarity_is_left_alone_unless_asked(faulty, tmp_path):
     assert np.dot(made, truth[: len(made)]) < -0.99 * np.dot(made, made)
 
 
+def test_folders_are_named_from_where_one_stands(faulty, mended, tmp_path, monkeypatch):
+    monkeypatch.chdir(faulty)
+    words = ["--dry", "DRY", "--wet", "PEDAL", "--out", tmp_path / "figures", "--fix", tmp_path / "set"]
+    assert nablafx("check-data", *words, "--fix-polarity").status == 1
+    of_places, of_config = tmp_path / "set", mended[2]
+    files = sorted(path.relative_to(of_config) for path in of_config.rglob("*") if path.is_file())
+    assert len(files) == 6
+    assert sorted(path.relative_to(of_places) for path in of_places.rglob("*") if path.is_file()) == files
+    for file in files:
+        np.testing.assert_array_equal(*(soundfile.read(place / file)[0] for place in (of_places, of_config)))
+
+
 def test_originals_and_what_is_there_are_out_of_reach(faulty, tmp_path):
     words = ["check-data", "-c", faulty / "pedal.yaml", "--out", tmp_path / "out"]
     (tmp_path / "full").mkdir()
