@@ -24,11 +24,13 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from nablafx.errors import plain
 from nablafx.sweep.states import ENDS, NOT_BEGUN, TRAINED, folders_of, runs_of
 
 POLL_S = 1.0
 GRACE_S = 30.0  # for a run to write its last checkpoint
 LOG = "trial.log"
+_CALLED = "== nablafx "
 COMMAND = [sys.executable, "-m", "nablafx"]
 
 
@@ -93,7 +95,7 @@ class Keeper:
             if before in ENDS:
                 return {"state": before}
             status = self._call(self._words(before))
-            problem = f"exit status {status}" if status else self._unknown_metric()
+            problem = f"exit status {status}{self._last_word()}" if status else self._unknown_metric()
             if not problem and self._state() == before:
                 problem = "it ended before its time"
             failures += bool(problem)
@@ -122,7 +124,7 @@ class Keeper:
         threads = str(self.job["threads"])
         known = set(folders_of(Path(self.job["root"]), self.job["name"]))
         with self.log.open("a") as log:
-            print(f"== nablafx {' '.join(words)}", file=log, flush=True)
+            print(f"{_CALLED}{' '.join(words)}", file=log, flush=True)
             child = subprocess.Popen(
                 [*COMMAND, *words],
                 stdin=subprocess.DEVNULL,
@@ -161,6 +163,14 @@ class Keeper:
             if self.log.exists() and not (folder / LOG).exists():
                 os.rename(self.log, folder / LOG)
             self.log = folder / LOG
+
+    def _last_word(self) -> str:
+        """The last line of the log, in brackets: mostly why a run failed."""
+        with self.log.open("rb") as log:
+            log.seek(max(self.log.stat().st_size - 4096, 0))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        line = plain(lines[-1])[:200] if lines else ""
+        return f" ({line})" if line and not line.startswith(_CALLED) else ""
 
     def _unknown_metric(self) -> str:
         """Why the metric that a search looks at cannot be found, or nothing."""

@@ -188,7 +188,7 @@ def test_what_fails_does_not_stop_the_others(place):
     first, *told = err.splitlines()
     assert first == "nablafx sweep: 2 trials failed; the same command tries again"
     for line in told:
-        assert re.match(r"  demo-overdrive/fails/smoke, seed 4\d: exit status 3; ", line)
+        assert re.match(r"  demo-overdrive/fails/smoke, seed 4\d: exit status 3 \(it fails\); ", line)
         assert "it fails" in Path(line.rpartition("; ")[2]).read_text()
     tries = Counter(start["words"][start["words"].index("--name") + 1] for start in fits(place))
     assert tries == {"demo-overdrive/fails/smoke": 4, "demo-overdrive/lstm-32/smoke": 2}

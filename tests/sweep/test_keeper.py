@@ -83,7 +83,7 @@ def test_what_is_done_or_stopped_is_left_alone(keep, tmp_path):
 @pytest.mark.parametrize("retries", [0, 2])
 def test_what_fails_is_tried_again_so_often(retries, keep, tmp_path):
     end, _ = keep(job(tmp_path, "data/fails/trainer", retries=retries))
-    assert (end["state"], end["problem"]) == ("failed", "exit status 3")
+    assert (end["state"], end["problem"]) == ("failed", "exit status 3 (it fails)")
     assert len(called(tmp_path)) == retries + 1
     assert Path(end["log"]).read_text().count("it fails") == retries + 1
 
