@@ -216,9 +216,14 @@ class System(LightningModule):
 
     @torch.no_grad()
     def render(self, x: Tensor, controls: Tensor | None = None) -> Tensor:
-        """x (B, 1, T) -> y (B, 1, T), in pieces with the state carried: any length, the same result."""
+        """x (B, 1, T) -> y (B, 1, T), in pieces with the state carried: any length, the same result.
+
+        It is computed, and comes, in the precision of the weights.
+        """
         training = self.effect.training
         self.effect.eval()
+        dtype = next((p.dtype for p in self.effect.parameters() if p.is_floating_point()), x.dtype)
+        x, controls = x.to(dtype), None if controls is None else controls.to(dtype)
         piece = max(_RENDER_PIECE // self.effect.frame_size, 1) * self.effect.frame_size
         state, outputs = None, []
         for part in x.split(piece, dim=-1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,7 +11,9 @@ from torch import nn
 from nablafx.conditioning import TVFiLM
 from nablafx.effects import TCN
 from nablafx.training.losses import ESRLoss, MultiResolutionSTFT, Term, WeightedSum
+from nablafx.training.media import MediaCallback
 from nablafx.training.metrics import default_metrics
+from nablafx.training.sinks import FileSink
 
 from .small import SEGMENT, data, lstm, system, trainer
 
@@ -207,6 +210,18 @@ def test_render_equals_one_call_whatever_the_length(monkeypatch):
     x, controls = torch.randn(1, 1, 5001), torch.rand(1, 2)
     with torch.no_grad():
         torch.testing.assert_close(model.render(x, controls), model.effect(x, controls)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_double_precision_trains_draws_and_tests(demo, tmp_path):
+    model = system()
+    media = MediaCallback(log_media_every_n_steps=1, max_seconds=0.1)
+    sink = FileSink(str(tmp_path))
+    run = trainer(tmp_path, max_steps=2, precision="64-true", callbacks=[media], logger=sink)
+    run.fit(model, data(demo))
+    run.test(model, data(demo), verbose=False)
+    assert {p.dtype for p in model.effect.parameters()} == {torch.float64}
+    assert all(np.isfinite(value) for value in model.test_totals.values())
+    assert len(list((tmp_path / "audio/prediction").rglob("*.wav"))) == 2 * 2  # items, steps
 
 
 def test_plateau_schedule_steps_per_validation_and_not_in_the_sanity_check(demo, tmp_path):
