@@ -22,5 +22,5 @@ def check_arguments(**given: Any) -> None:
     """Raise DataError where an argument of the data module is out of its range."""
     for name, value in given.items():
         holds, needed = _NEEDS[name]
-        if not holds(value):
+        if value is None or not holds(value):
             raise DataError(f"{name}: {value!r}: needs {needed}")

@@ -97,7 +97,7 @@ def read_bundle(path: str | Path) -> Model:
         effect = build_with(weights, path, _without_files(header["effect"]), len(names), header["sample_rate"])
     except CheckpointError:
         raise
-    except (ArgumentError, KeyError, TypeError, ValueError) as error:
+    except (ArgumentError, LookupError, TypeError, ValueError) as error:
         raise BundleError(f"{path} describes no effect of this version of nablafx: {error}") from error
     effect.requires_grad_(False)
     _check_snapshot(effect, tensors, header["sample_rate"], path)
@@ -167,7 +167,7 @@ def _check_snapshot(effect: Effect, tensors: dict[str, Tensor], sample_rate: int
         raise BundleError(f"{path} has no snapshot of what it sounds like; export the model anew")
     try:
         heard = _run(effect, x, tensors.get(f"{_SNAPSHOT}controls"))
-    except ValueError as error:
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise BundleError(f"{path}: its snapshot does not fit its effect ({error}); export the model anew") from error
     found = compare("nablafx", heard, y, sample_rate, _LIMIT)
     if not found.passed:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Trainer
 from torch import nn
 
 from nablafx.errors import UserError
@@ -49,3 +52,32 @@ def check_fits(content: dict[str, Any], model: nn.Module, path: str | Path) -> N
         f"the checkpoint {path} is another model's ({'; '.join(lines)}{more}). "
         "Give the config that it was trained with: -c config.yaml of its run"
     )
+
+
+@contextmanager
+def restoring_from(path: str | Path | None, trainer: Trainer) -> Iterator[None]:
+    """Within the block, a state that no training can go on from is told as the checkpoint's fault.
+
+    Raises:
+        CheckpointError: optimizers, loops or callbacks stumble over what it holds for them.
+    """
+    connector = trainer._checkpoint_connector
+    restore = connector.restore_training_state
+
+    def told() -> None:
+        try:
+            restore()
+        except UserError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"the checkpoint {path} holds no state that training could go on from ({type(error).__name__}: "
+                f"{error}); it is damaged, or another version's. Take another one of its folder, or begin a new run"
+            ) from error
+
+    if path:
+        connector.restore_training_state = told  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        connector.restore_training_state = restore  # type: ignore[method-assign]

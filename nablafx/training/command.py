@@ -22,7 +22,7 @@ from nablafx.effects.base import UnheardControlsError
 from nablafx.errors import UserError
 from nablafx.shipped import OPTIONS, found_configs
 from nablafx.training import callbacks, sinks
-from nablafx.training.checkpoints import check_fits, read_checkpoint
+from nablafx.training.checkpoints import check_fits, read_checkpoint, restoring_from
 from nablafx.training.frechet import FrechetDistance
 from nablafx.training.launch import agreed, ending_together, is_first
 from nablafx.training.locks import training_in
@@ -224,7 +224,8 @@ class Command(LightningCLI):
         return {**kwargs, "ckpt_path": path, "weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with explained(self.model, self.datamodule, self.folder):
+        path = self._get(self.config, "ckpt_path")
+        with explained(self.model, self.datamodule, self.folder), restoring_from(path, self.trainer):
             super()._run_subcommand(subcommand)
 
     def after_fit(self) -> None:

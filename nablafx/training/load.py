@@ -66,7 +66,7 @@ def load(place: str | Path, which: str = "best") -> Loaded:
         system = System(build_with(state, weights, config["model"]["effect"], len(names), rate), sample_rate=rate)
     except CheckpointError:
         raise
-    except (ArgumentError, KeyError, TypeError, ValueError) as error:
+    except (ArgumentError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{folder / 'config.yaml'} describes no effect of this version: {error}") from error
     return Loaded(system.eval(), names, config, folder, weights)
 

@@ -119,7 +119,12 @@ class _Work:
             dry_scan, wet_scan = self._scan(dry), self._scan(wet)
             if not isinstance(dry_scan, Scan) or not isinstance(wet_scan, Scan):
                 return  # it has vanished since
-            known = compare(dry, wet, dry_scan, wet_scan)
+            try:
+                known = compare(dry, wet, dry_scan, wet_scan)
+            except (OSError, soundfile.SoundFileError) as error:
+                # it could be read through, and not from the middle
+                self.files[wet] = f"cannot be read beside {dry.name} ({error}): copy both again, or export them again"
+                return
             self._cache.put(key, known)
         self.pairs[dry, wet] = known
 
