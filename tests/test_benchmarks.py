@@ -186,3 +186,14 @@ def test_tf32_rounds_forward_and_backward(load):
     a, b, g = (script.rounded(t.detach()) for t in (x, w, grad))
     torch.testing.assert_close(y.detach(), a @ b, rtol=0, atol=0)
     torch.testing.assert_close(found, a.T @ g, rtol=0, atol=0)
+
+
+def test_checks_are_measured_beside_a_plain_read(load, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "")  # the script sets it for good
+    load("benchmark_checks").main(["--pairs", "1", "--minutes", "0.05"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[:2] for row in rows] == [
+        [kind, what] for kind in ("wav", "flac") for what in ("read", "check", "again")
+    ]
+    # what is known is not read again
+    assert all(float(again[2]) < float(check[2]) for check, again in (rows[1:3], rows[4:6]))
