@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,13 @@ def restoring_from(path: str | Path | None, trainer: Trainer) -> Iterator[None]:
     Raises:
         CheckpointError: optimizers, loops or callbacks stumble over what it holds for them.
     """
-    connector = trainer._checkpoint_connector
-    restore = connector.restore_training_state
+    connector: Any = trainer._checkpoint_connector
+    stages = [name for name in ("_restore_modules_and_callbacks", "restore_training_state") if path]
+    before = {name: getattr(connector, name) for name in stages}
 
-    def told() -> None:
+    def told(restore: Callable[..., None], *words: Any) -> None:
         try:
-            restore()
+            restore(*words)
         except UserError:
             raise
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -75,9 +77,10 @@ def restoring_from(path: str | Path | None, trainer: Trainer) -> Iterator[None]:
                 f"{error}); it is damaged, or another version's. Take another one of its folder, or begin a new run"
             ) from error
 
-    if path:
-        connector.restore_training_state = told  # type: ignore[method-assign]
+    for name, restore in before.items():
+        setattr(connector, name, partial(told, restore))
     try:
         yield
     finally:
-        connector.restore_training_state = restore  # type: ignore[method-assign]
+        for name, restore in before.items():
+            setattr(connector, name, restore)

@@ -195,7 +195,8 @@ class Command(LightningCLI):
                 f"this data set has {len(names)} controls ({', '.join(names)}), and the effect takes none; "
                 f"{error.cure}, or choose one setting of the device (data: {{setting: NAME, controls: none}})"
             ) from error
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
+            # jsonargparse lets some words of the wrong kind pass
             raise UserError(str(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
