@@ -7,6 +7,7 @@ import signal
 import time
 from copy import copy
 from pathlib import Path
+from types import NoneType
 from typing import Any, NoReturn
 
 import torch
@@ -30,6 +31,12 @@ _ASK_EVERY = 10  # batches
 _DUE = 1  # no signal that stops has this number
 # what ModelCheckpoint notes of a checkpoint before it writes it
 _BOOKS = ("current_score", "best_k_models", "kth_best_model_path", "kth_value", "best_model_score", "best_model_path")
+# what others read of ModelCheckpoint's books
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "best_model_path": str,
+    "last_model_path": (str, NoneType),
+    "best_model_score": (NoneType, float, Tensor),
+}
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -160,6 +167,9 @@ class RunCheckpoint(ModelCheckpoint):
         return {**super().state_dict(), "random": random_state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, kinds in _KINDS.items():
+            if not isinstance(state_dict.get(name), kinds):
+                raise ValueError(f"its {name} is {state_dict.get(name)!r}")
         super().load_state_dict(state_dict)
         self._random = state_dict.get("random", {})
 
