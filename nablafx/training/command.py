@@ -168,6 +168,10 @@ class Command(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.command]
+        for section in ("trainer", "model", "data", "media", "fad", "checkpoint", "early_stopping"):
+            # jsonargparse lets a list pass for one
+            if not isinstance(config[section], Namespace):
+                raise UserError(f"the section {section} is {config[section]!r}; it needs settings by their names")
         config.name = config.name or run_name([str(path) for path in config.config or ()])
         for key in ("gradient_clip_val", "gradient_clip_algorithm"):
             if config.trainer[key] is not None:
