@@ -87,7 +87,14 @@ class WandbSink(Sink):
         memory.parent.mkdir(parents=True, exist_ok=True)  # W&B turns to a temporary folder where its own is missing
         run_id = memory.read_text().strip() if memory.exists() else secrets.token_hex(4)
         memory.write_text(run_id)
-        given = {"id": run_id, "dir": self._save_dir, "name": self.run_name, "resume": "allow", **self._init}
+        # absolute: its process may have been begun elsewhere
+        given = {
+            "id": run_id,
+            "dir": os.path.abspath(self._save_dir),
+            "name": self.run_name,
+            "resume": "allow",
+            **self._init,
+        }
         ours = {key: value for key, value in _SETTINGS.items() if f"WANDB_{key.upper()}" not in os.environ}
         known = {key: value for key, value in ours.items() if key in wandb.Settings.model_fields}
         try:

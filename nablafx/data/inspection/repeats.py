@@ -29,31 +29,42 @@ class Landmarks:
         self._least = _LEAST_S * rate
         self._places: list[np.ndarray] = []
         self._values: list[np.ndarray] = []
-        self._rest = np.zeros(0, dtype=np.float32)
-        self._seen = 0
+        # what is not looked at yet, and a window before it; before the start it is silent
+        self._rest = np.zeros(self._size, dtype=np.float32)
+        self._start = -self._size
         self._count = 0
 
     def add(self, block: np.ndarray) -> None:
         """The next samples."""
-        audio = np.concatenate([self._rest, block])
-        whole = len(audio) // self._size * self._size
-        windows = audio[:whole].reshape(-1, self._size)
+        audio, size = np.concatenate([self._rest, block]), self._size
+        whole = max(len(audio) // size - 2, 0) * size
+        if whole and self._count < _MOST:
+            found = self._alone(audio[: whole + 2 * size], whole)
+            self._places.append(self._start + found)
+            self._values.append(audio[found])
+            self._count += len(found)
         self._rest = audio[whole:]
-        if self._count < _MOST and whole:
-            highest = windows.argmax(axis=1)
-            starts = self._seen + self._size * np.arange(len(windows))
-            self._places.append(starts + highest)
-            self._values.append(windows[np.arange(len(windows)), highest])
-            self._count += len(windows)
-        self._seen += whole
+        self._start += whole
+
+    def _alone(self, audio: np.ndarray, whole: int) -> np.ndarray:
+        """Places, from one window after the start on, of samples that are higher than all within a window of them."""
+        size = self._size
+        windows = audio[size : size + whole].reshape(-1, size)
+        at = size * np.arange(1, len(windows) + 1) + windows.argmax(axis=1)
+        high = audio[at]
+        # most are overtopped by the highest sample of a window beside them
+        passes = high > _LOW
+        passes[1:] &= (high[1:] > high[:-1]) | (np.diff(at) > size)
+        passes[:-1] &= (high[:-1] > high[1:]) | (np.diff(at) > size)
+        at = at[passes]
+        around = audio[at[:, None] + np.arange(-size, size + 1)]
+        return at[np.count_nonzero(around >= audio[at][:, None], axis=1) == 1]
 
     def repeat(self) -> Repeat | None:
         """The longest passage that comes again, by its landmarks alone; equality is for whoever reads the samples."""
         if not self._places:
             return None
         places, values = np.concatenate(self._places), np.concatenate(self._values)
-        inner = (values[1:-1] > values[:-2]) & (values[1:-1] > values[2:]) & (values[1:-1] > _LOW)
-        places, values = places[1:-1][inner], values[1:-1][inner]
         if len(places) < 2 * _LEAST_MARKS:
             return None
         # a landmark is known by its height and by the way to the next one and its height
