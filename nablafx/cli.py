@@ -5,11 +5,14 @@ The first screen must not wait for torch: this file imports nothing heavy.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import NamedTuple
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 class Command(NamedTuple):
@@ -171,6 +174,12 @@ def main(words: Sequence[str] | None = None) -> int:
         # some quote what they were given, which may be a file
         print(f"nablafx {name}: {told if len(told) <= 8000 else told[:8000] + ' …'}", file=sys.stderr)
         return mistake.status
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"nablafx {name}: {error.strerror}{where}; make room, or mend the rights of the folder", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"nablafx {name}: interrupted", file=sys.stderr)
         return 130

@@ -233,6 +233,19 @@ def test_without_locks_a_warning_is_all(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_a_disk_that_is_full_when_a_run_is_tested_is_told(two_runs, monkeypatch, command):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "the file")
+
+    for writer in ("write_wav", "png_bytes"):
+        monkeypatch.setattr(f"nablafx.training.callbacks.{writer}", full)
+    (run,) = two_runs.glob("demo/lstm-32/smoke/version_0")
+    done = nablafx(command, "-c", run / "config.yaml")
+    assert done.status == 1
+    assert "No space left on device (the file); make room" in done.err
+
+
 def test_errors_of_callbacks_keep_their_cause(knobbed, tmp_path):
     import lightning.pytorch as pl
 
