@@ -29,6 +29,11 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder(kind: str) -> Path:
+    """Where what can be made again is kept: below ~/.cache, or $XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nablafx" / kind
+
+
 def _sync(path: Path) -> None:
     """Wait until the disk has a file's content, or a folder's names."""
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)

@@ -27,7 +27,7 @@ def _no_trace_of_checks(tmp_path_factory):
     """Figures of the files of tests are kept with them, not in the cache of whoever runs the tests."""
     place = tmp_path_factory.mktemp("checks")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nablafx.data.inspection.cache.folder", lambda: place)
+        patch.setattr("nablafx.data.inspection.cache.cache_folder", lambda _kind: place)
         yield
 
 

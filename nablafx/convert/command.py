@@ -42,7 +42,7 @@ def _convert_config(files: list[Path], output: str | None, overwrite: bool) -> N
     if output is None:
         print(text, end="")
         return
-    from nablafx.training.files import replacing
+    from nablafx.writing import replacing
 
     path = _free(Path(output), overwrite)
     with replacing(path) as temporary:
@@ -57,8 +57,8 @@ def _convert_checkpoint(old: Path, files: list[Path], output: str | None, overwr
     from nablafx.convert.weights import chain_weights, net_weights
     from nablafx.training.build import build
     from nablafx.training.checkpoints import read_checkpoint
-    from nablafx.training.files import replacing
     from nablafx.training.runs import CHECKPOINTS
+    from nablafx.writing import replacing
 
     files = files or [_config_of(old)]
     content = read_checkpoint(old)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nablafx.data.errors import DataError, LostAudioError
+from nablafx.writing import cache_folder
 
 _BLOCK = 1 << 18  # frames read at once where a whole file passes through: 1 MB a channel
 # beyond them a header is damaged, and what is sized by it (a second of audio, a resampled copy) would have no bound
@@ -134,7 +135,7 @@ def resampled(path: Path, sample_rate: int) -> Path:
     """
     stat = path.stat()
     key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{sample_rate}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nablafx" / "resampled"
+    cache = cache_folder("resampled")
     copy = cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.wav"
     if not copy.exists():
         try:

@@ -22,7 +22,8 @@ from nablafx.foreign import ForeignError, read_yaml
 from nablafx.plots import plot_benchmark
 from nablafx.shipped import find_config
 from nablafx.training.build import build
-from nablafx.training.files import png_bytes, replacing
+from nablafx.training.files import png_bytes
+from nablafx.writing import replacing
 
 _SAMPLE_RATE = 48_000
 _BLOCK_SIZES = (1, 16, 64, 256, 1024, 4096, 16_384)

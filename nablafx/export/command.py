@@ -17,7 +17,7 @@ from nablafx.export.arguments import RIFF, add_model, knobs_of, read_mono
 from nablafx.export.formats import FORMATS, Check, ExportError, Request, load_format
 from nablafx.export.model import GEAR_TYPES, TONE_TYPES, Facts, Model
 from nablafx.export.reading import read_model
-from nablafx.training.files import replacing
+from nablafx.writing import replacing
 
 _TEXTS = ("author", "license", "comment", "gear_make", "gear_model")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nablafx.errors import UserError
+from nablafx.writing import cache_folder
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 # SHA-256 of what runs on the CPU, one thread or more, with SIMD; the package has no smaller build
@@ -50,7 +51,7 @@ def get_runtime() -> Path:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nablafx" / f"{PACKAGE}-{VERSION}"
+    return cache_folder(f"{PACKAGE}-{VERSION}")
 
 
 def _wrong(folder: Path) -> str:

@@ -15,7 +15,7 @@ from nablafx.data.audio import whole_blocks
 from nablafx.errors import UserError
 from nablafx.export.automation import Automation
 from nablafx.export.model import Model
-from nablafx.training.files import replacing
+from nablafx.writing import replacing
 
 PIECE = 2**16  # samples at once: what a net of 16 channels keeps of them fits in some tens of megabytes
 HOP = 128  # samples between two values of a moving knob: 2.7 ms at 48 kHz

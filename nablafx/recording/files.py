@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import soundfile
 from nablafx.data.audio import choose_channel
 from nablafx.data.errors import Report
 from nablafx.errors import UserError
+from nablafx.writing import replacing
 
 _EXACT = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24"}
 
@@ -62,15 +62,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises UserError where it cannot be written.
     """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            yield temporary
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{path} cannot be written ({error}): make room there, or name another place") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def channel_of(word: str) -> str | int:

@@ -50,7 +50,8 @@ def _metrics(given: str | None, runs: list[Run]) -> list[str]:
 
 def _write(folder: Path, shown: Comparison, every: Comparison) -> list[Path]:
     from nablafx.plots.ranking import plot_ranking
-    from nablafx.training.files import png_bytes, replacing
+    from nablafx.training.files import png_bytes
+    from nablafx.writing import replacing
 
     rows = [
         (

@@ -15,7 +15,8 @@ import yaml
 from nablafx.errors import UserError
 from nablafx.report.gather import Scene
 from nablafx.report.sound import matching_gains
-from nablafx.training.files import replacing, write_wav
+from nablafx.training.files import write_wav
+from nablafx.writing import replacing
 
 # webMUSHRA refuses more, as ITU-R BS.1534 does
 MOST_SECONDS = 12.0

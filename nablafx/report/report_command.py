@@ -41,8 +41,8 @@ def run(words: list[str]) -> None:
 
 def _write_page(runs: Sequence[Run], arguments: argparse.Namespace) -> None:
     from nablafx.report.page import render
-    from nablafx.training.files import replacing
     from nablafx.training.plot import read_history
+    from nablafx.writing import replacing
 
     path = Path(arguments.output) if arguments.output else _beside(runs) / "report.html"
     entries, scenes = _gathered(runs, arguments.seconds, arguments.files)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nablafx.errors import UserError
 from nablafx.sweep.keeper import follow
 from nablafx.sweep.states import STOP_FILE
-from nablafx.training.files import replacing
+from nablafx.writing import replacing
 
 # before Ray is imported: it tells nobody of its use, draws no tables of its own, and leaves signals to us
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

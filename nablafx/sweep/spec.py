@@ -11,8 +11,8 @@ from typing import Any
 from nablafx.errors import UserError
 from nablafx.foreign import ForeignError, read_yaml
 from nablafx.sweep.samples import Range, range_of
+from nablafx.training.runs import SEED
 
-FIRST_SEED = 42
 _SECTIONS = ("model", "data", "trainer", "checkpoint", "early_stopping", "media", "fad")
 _AXES = ("data", "model", "loss", "trainer", "seeds", "settings", "exclude")
 _KEYS = (*_AXES, "grids", "resources", "retries", "search")
@@ -217,7 +217,7 @@ def gpus_of(given: Any, where: str) -> float:
 def _seeds(given: Any, where: str) -> tuple[int, ...]:
     if isinstance(given, list):
         return tuple(whole(seed, where, 0) for seed in given)
-    return tuple(range(FIRST_SEED, FIRST_SEED + whole(given, where, 1)))
+    return tuple(range(SEED, SEED + whole(given, where, 1)))
 
 
 def _settings(given: Any, where: str) -> dict[str, tuple[Any, ...]]:

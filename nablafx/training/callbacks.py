@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from nablafx.errors import plain
 from nablafx.plots import plot_comparison
 from nablafx.processes import gathered
-from nablafx.training.files import inside, png_bytes, replacing, write_wav
+from nablafx.training.files import inside, png_bytes, write_wav
+from nablafx.writing import replacing
 
 # of a terminal's width: longer names of files are folded where the table is
 _NAMES_SHARE = 3

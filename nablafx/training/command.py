@@ -35,6 +35,7 @@ from nablafx.training.repeats import take
 from nablafx.training.runs import (
     CHECKPOINTS,
     FOLDER_VARIABLE,
+    SEED,
     checkpoint,
     folder_beside,
     folder_of,
@@ -97,7 +98,7 @@ class Command(LightningCLI):
                 System,
                 PairedAudioDataModule,
                 save_config_callback=None,
-                seed_everything_default=42,
+                seed_everything_default=SEED,
                 parser_class=Parser,
                 parser_kwargs={"prog": "nablafx"},
                 auto_configure_optimizers=False,

@@ -14,9 +14,10 @@ from nablafx.foreign import read_table
 from nablafx.plots import plot_history
 from nablafx.training.controls import controls_of
 from nablafx.training.figures import FIGURES, Subject, draw
-from nablafx.training.files import png_bytes, replacing
+from nablafx.training.files import png_bytes
 from nablafx.training.listening import excerpts, subject_of
 from nablafx.training.load import Loaded, load
+from nablafx.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,8 +18,9 @@ from nablafx.errors import UserError
 from nablafx.layers.pretrained import save_pretrained
 from nablafx.layers.siren import REACH, SirenCurve, SirenTaps
 from nablafx.plots.pretraining import Tone, plot_curve_fit, plot_taps_fit
-from nablafx.training.files import png_bytes, replacing
+from nablafx.training.files import png_bytes
 from nablafx.training.fitting import SAMPLE_RATE, Tell, fit_curve, fit_taps, measure_curve, measure_taps, thd
+from nablafx.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,8 +18,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from nablafx.data.datamodule import HeardFile
 from nablafx.foreign import ForeignError, read_json
 from nablafx.training.checkpoints import CheckpointError, read_checkpoint
-from nablafx.training.files import replacing
 from nablafx.training.locks import writing_in
+from nablafx.writing import replacing
 
 FILE = "run.json"
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from nablafx.errors import UserError
 from nablafx.training.record import read_record
-from nablafx.training.runs import read_config, run_name
+from nablafx.training.runs import SEED, read_config, run_name
 
-SEED = 42
 GRACE_S = 30.0  # for a run that was interrupted to close its files
 
 

@@ -13,6 +13,7 @@ from nablafx.foreign import ForeignError, read_yaml
 
 CHECKPOINTS = "checkpoints"
 RUN_LOCK = ".lock"
+SEED = 42  # of runs that name none; repeats count on from it
 # the first process of a node tells those that it starts where the run is
 FOLDER_VARIABLE = "NABLAFX_RUN_FOLDER"
 _KINDS = ("data", "model", "trainer")

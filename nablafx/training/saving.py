@@ -19,11 +19,11 @@ from torch import Tensor
 
 from nablafx.errors import UserError
 from nablafx.processes import highest
-from nablafx.training.files import replacing
 from nablafx.training.randomness import random_state, set_random_state
 from nablafx.training.runs import CHECKPOINTS
 from nablafx.training.sinks import Sink
 from nablafx.training.stopping import StoppedError, StopSignals, requeue
+from nablafx.writing import replacing
 
 _OURS = "nablafx"
 _ATTEMPTS, _ATTEMPTS_S = 3, 600.0  # after so many in a row that fail, over so long, the run ends

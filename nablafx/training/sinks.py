@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from torch import Tensor
 
-from nablafx.training.files import inside, png_bytes, replacing, wav_bytes, write_wav
+from nablafx.training.files import inside, png_bytes, wav_bytes, write_wav
 from nablafx.training.locks import writing_in
 from nablafx.training.sink import Sink, first_process, require
 from nablafx.training.wandb_sink import WandbSink
+from nablafx.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

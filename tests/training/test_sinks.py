@@ -12,9 +12,9 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from matplotlib.figure import Figure
 
 from nablafx.training import sink as sink_base
-from nablafx.training.files import replacing
 from nablafx.training.media import MediaCallback
 from nablafx.training.sinks import FileSink, TensorBoardSink, WandbSink
+from nablafx.writing import replacing
 from tests.conftest import ROOT
 from tests.readback import Clip, Log, read_history, read_tensorboard, read_wandb, wandb_records
 from tests.training.toy import Noise, Toy, trainer

@@ -5,22 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from nablafx.data.inspection.facts import FileFacts, PairFacts
-from nablafx.writing import replacing
+from nablafx.writing import cache_folder, replacing
 
 VERSION = 1  # of the checks: figures of another one are measured anew
 
 Facts = TypeVar("Facts", FileFacts, PairFacts)
-
-
-def folder() -> Path:
-    """Where the figures of all data sets are kept: below ~/.cache, or $XDG_CACHE_HOME."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nablafx" / "checks"
 
 
 def fingerprint(path: Path, channel: str | int | None) -> str:
@@ -38,7 +32,7 @@ class Cache:
 
     def __init__(self, place: Path) -> None:
         name = hashlib.sha256(str(place.absolute()).encode()).hexdigest()[:16]
-        self._path = folder() / f"{place.name}-{name}.json"
+        self._path = cache_folder("checks") / f"{place.name}-{name}.json"
         self._entries: dict[str, dict[str, Any]] | None = None
         self._changed = False
 

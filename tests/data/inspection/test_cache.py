@@ -69,7 +69,7 @@ def test_another_channel_and_another_version_are_measured(couple, tmp_path, scan
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[1]", b'{"version": 1, "entries": [1]}'])
 def test_a_damaged_cache_counts_as_none(couple, tmp_path, scans, damage):
     measure([couple], None, Cache(tmp_path))
-    (path,) = [one for one in cache.folder().iterdir() if one.name.startswith(tmp_path.name)]
+    (path,) = [one for one in cache.cache_folder("checks").iterdir() if one.name.startswith(tmp_path.name)]
     path.write_bytes(damage)
     measure([couple], None, Cache(tmp_path))
     assert len(scans) == 4
@@ -79,7 +79,7 @@ def test_a_damaged_cache_counts_as_none(couple, tmp_path, scans, damage):
 @pytest.mark.parametrize("entry", [1, {}, {"rate": 3}, None])
 def test_a_damaged_entry_counts_as_none(couple, tmp_path, scans, entry):
     measure([couple], None, Cache(tmp_path))
-    (path,) = [one for one in cache.folder().iterdir() if one.name.startswith(tmp_path.name)]
+    (path,) = [one for one in cache.cache_folder("checks").iterdir() if one.name.startswith(tmp_path.name)]
     content = json.loads(path.read_text())
     content["entries"] = dict.fromkeys(content["entries"], entry)
     path.write_text(json.dumps(content))
@@ -99,7 +99,7 @@ def test_two_runs_at_once_keep_what_both_found(couple, tmp_path, scans):
 
 def test_a_cache_that_cannot_be_written_is_done_without(couple, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "file" / "below")
+    monkeypatch.setattr(cache, "cache_folder", lambda _kind: tmp_path / "file" / "below")
     assert measure([couple], None, Cache(tmp_path)).pairs[couple].inverted
 
 
@@ -108,5 +108,5 @@ def test_what_is_gone_is_forgotten(couple, tmp_path):
     measure([(other, None)], None, Cache(tmp_path))
     other.unlink()
     measure([couple], None, Cache(tmp_path))
-    (path,) = [one for one in cache.folder().iterdir() if one.name.startswith(tmp_path.name)]
+    (path,) = [one for one in cache.cache_folder("checks").iterdir() if one.name.startswith(tmp_path.name)]
     assert not [key for key in json.loads(path.read_text())["entries"] if "b.wav" in key]
