@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -60,6 +60,13 @@ def told_by_first(find: Callable[[], T]) -> T:
     told: list[Any] = [find() if rank() == 0 else None]
     distributed.broadcast_object_list(told)
     return told[0]
+
+
+def copied_from_first(tensors: Iterable[Tensor]) -> None:
+    """Give each of these the values that it has in the first process; all have them in the same order."""
+    if count() > 1:
+        for tensor in tensors:
+            distributed.broadcast(tensor, src=0)
 
 
 class _Summed(torch.autograd.Function):

@@ -22,6 +22,7 @@ ALLOWED = (
     *PARTS,
     "nablafx.export.nam",
     "nablafx.training.losses",
+    "nablafx.training.schedules",
     "nablafx.training.sinks",
     "nablafx.training.wandb_sink",
     "nablafx.training.callbacks",

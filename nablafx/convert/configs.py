@@ -93,6 +93,8 @@ class Conversion:
         self._set("media", "log_media_every_n_steps", old.take("log_media_every_n_steps"))
         if name.endswith("WithTBPTT"):
             self._set("model", "tbptt_samples", old.take("step_num_samples", 2048))
+        self._set("model", "schedule", "PlateauSchedule")
+        self._set("model", "initialise", False)
         old.drop("use_callbacks")
         self._effect(old.take("model"))
         loss = convert_loss(old.take("loss"), self.notes)

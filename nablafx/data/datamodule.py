@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from nablafx.data.arguments import check_arguments
 from nablafx.data.audio import FileStore, MemoryStore, Track, free_memory, track
 from nablafx.data.checks import check_pairs
-from nablafx.data.dataset import Batch, Clip, Clips, collate, collate_unsliced, slice_batch
+from nablafx.data.dataset import Batch, Clip, Clips, HeardFile, collate, collate_unsliced, slice_batch
 from nablafx.data.errors import Report
 from nablafx.data.files import Pair, PairedFolders
 from nablafx.data.inspection.cache import Cache
@@ -26,16 +26,6 @@ from nablafx.processes import place, rank, told_by_first
 
 _EXCERPT_ITEMS = 4
 _ROOM = 4  # times the audio that must be free on an accelerator before it is kept there by itself
-
-
-class HeardFile(TypedDict, total=False):
-    """A wet file: samples, controls if there are any, and the stretches (start, stop) that train and validate."""
-
-    name: str
-    frames: int
-    controls: tuple[float, ...]
-    train: tuple[int, int] | None
-    val: tuple[int, int] | None
 
 
 class PairedAudioDataModule(LightningDataModule):
@@ -122,8 +112,7 @@ class PairedAudioDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Segments of the training stretches, in an order that seed and epoch alone decide."""
-        clips = self._segments("train")
-        clips = [clips[index] for index in evenly(len(clips), max(round(self.data_to_use * len(clips)), 1))]
+        clips = self._training()
         sampler = ResumableSampler(Clips(clips), *place(), self.seed, self.batch_size)
         return self._loader(clips, self.batch_size, self.context, sampler)
 
@@ -167,6 +156,17 @@ class PairedAudioDataModule(LightningDataModule):
         chosen = [pairs[index] for index in evenly(len(pairs), min(len(pairs), _EXCERPT_ITEMS))]
         length = min(max(round(seconds * self.sample_rate), 1), stop - start)
         return collate([self._clip(pair, start, length) for pair in chosen], FileStore(), 0)
+
+    def training_audio(self, seconds: float) -> Batch:
+        """Segments that train, evenly chosen over files and settings: at most `seconds` of them, without context.
+
+        The same on every call and in every process. A segment longer than that is cut.
+        """
+        self.setup("fit")
+        clips, most = self._training(), max(round(seconds * self.sample_rate), 1)
+        length = min(self.segment_length, most)
+        chosen = evenly(len(clips), min(len(clips), most // length))
+        return collate([clips[index]._replace(length=length) for index in chosen], FileStore(), 0)
 
     def test_files(self, count: int) -> Iterator[Batch]:
         """Up to `count` whole test files to listen to, evenly chosen, one at a time; the same on every call."""
@@ -213,6 +213,11 @@ class PairedAudioDataModule(LightningDataModule):
         if self.split == "file":
             return split_by_file(frames, self.segment_length, self.val_fraction)
         return split_by_time(frames, self.segment_length, round(GUARD_S * self.sample_rate), self.val_fraction)
+
+    def _training(self) -> list[Clip]:
+        """What trains, of which `data_to_use` may leave out some."""
+        clips = self._segments("train")
+        return [clips[index] for index in evenly(len(clips), max(round(self.data_to_use * len(clips)), 1))]
 
     def _segments(self, side: Literal["train", "val"]) -> list[Clip]:
         clips = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -43,6 +43,16 @@ class Clip(NamedTuple):
     length: int
     controls: tuple[float, ...]
     name: str
+
+
+class HeardFile(TypedDict, total=False):
+    """A wet file: samples, controls if there are any, and the stretches (start, stop) that train and validate."""
+
+    name: str
+    frames: int
+    controls: tuple[float, ...]
+    train: tuple[int, int] | None
+    val: tuple[int, int] | None
 
 
 class ClipBatch(NamedTuple):

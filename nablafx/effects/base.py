@@ -82,6 +82,13 @@ class Effect(nn.Module):
         """Optimizer options (lr, lr_multiplier, weight_decay) that parameters need, by the start of their names."""
         return {}
 
+    def initialise(self, x: Tensor, y: Tensor, controls: Tensor | None) -> str:
+        """Take from recordings what needs no training, such as level and polarity; returns what, in a few words.
+
+        Parameters are changed in place, without gradients. x, y: (B, 1, T) dry and wet audio; controls: (B, P) or None.
+        """
+        return ""
+
     def taps(self, x: Tensor, controls: Tensor | None = None, state: State = None) -> Iterator[Any]:
         """What comes out of each stage, for effects that are made of stages; a network has none."""
         return iter(())

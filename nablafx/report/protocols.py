@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nablafx.report.runs import Run
 
 if TYPE_CHECKING:
-    from nablafx.data.datamodule import HeardFile
+    from nablafx.data.dataset import HeardFile
 
 MOST_FILES = 2  # that are told of one by one
 

@@ -28,7 +28,7 @@ from nablafx.training.launch import agreed, ending_together, is_first
 from nablafx.training.locks import training_in
 from nablafx.training.media import MediaCallback
 from nablafx.training.memory import explained
-from nablafx.training.parser import Parser
+from nablafx.training.parser import Parser, add_former, take_former
 from nablafx.training.record import RunRecord
 from nablafx.training.repeats import run as run_repeats
 from nablafx.training.repeats import take
@@ -134,6 +134,7 @@ class Command(LightningCLI):
                 default=SUPPRESS,  # of no run's settings: other commands read what fit prints and saves
                 help="runs, with seeds from seed_everything on; not in a file",
             )
+        add_former(parser)
         parser.add_lightning_class_args(MediaCallback, "media")
         # Lightning puts it before TestReport, which writes its figures
         parser.add_lightning_class_args(FrechetDistance, "fad")
@@ -173,6 +174,7 @@ class Command(LightningCLI):
             # jsonargparse lets a list pass for one
             if not isinstance(config[section], Namespace):
                 raise UserError(f"the section {section} is {config[section]!r}; it needs settings by their names")
+        take_former(config.model, trains=self.command == "fit")
         config.name = config.name or run_name([str(path) for path in config.config or ()])
         for key in ("gradient_clip_val", "gradient_clip_algorithm"):
             if config.trainer[key] is not None:

@@ -63,7 +63,9 @@ def load(place: str | Path, which: str = "best") -> Loaded:
         key.removeprefix("effect."): value for key, value in content["state_dict"].items() if key.startswith("effect.")
     }
     try:
-        system = System(build_with(state, weights, config["model"]["effect"], len(names), rate), sample_rate=rate)
+        system = System(
+            build_with(state, weights, config["model"]["effect"], len(names), rate), initialise=False, sample_rate=rate
+        )
     except CheckpointError:
         raise
     except (ArgumentError, LookupError, TypeError, ValueError) as error:

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from nablafx.data.datamodule import HeardFile
+from nablafx.data.dataset import HeardFile
 from nablafx.foreign import ForeignError, read_json
 from nablafx.training.checkpoints import CheckpointError, read_checkpoint
 from nablafx.training.locks import writing_in

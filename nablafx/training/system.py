@@ -13,14 +13,17 @@ from torch.utils import _pytree as pytree
 
 from nablafx.data import Batch
 from nablafx.effects import Effect
+from nablafx.training.beginning import initialise
 from nablafx.training.callbacks import ProgressBar
 from nablafx.training.compiling import CompiledEffect
 from nablafx.training.handshake import check_data, check_loss, compare_memory
 from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.memory import keep_freed
 from nablafx.training.metrics import Correlation, LossSums, default_metrics, joined
-from nablafx.training.optimizers import OptimizerError, adamw_on_plateau, clip, parameter_groups
+from nablafx.training.optimizers import OptimizerError, adamw, clip, parameter_groups
 from nablafx.training.perceptual import AliasingMeter, file_metrics
+from nablafx.training.pieces import pieces, target_of
+from nablafx.training.schedules import Schedule, WarmupCosine
 from nablafx.training.watch import INVERTED, NonFiniteWatch, check_validation_loss, inversion_message
 
 # samples: what a forward pass without gradients takes at once, so that the memory does not grow with a file
@@ -44,8 +47,8 @@ class System(LightningModule):
         lr: float = 0.005,
         weight_decay: float = 0.01,
         lr_multipliers: dict[str, float] | None = None,
-        plateau_factor: float = 0.5,
-        plateau_patience: int = 20,
+        schedule: Schedule | None = None,
+        initialise: bool = True,
         tbptt_samples: int | None = None,
         gradient_clip_val: float | None = 10.0,
         gradient_clip_algorithm: Literal["value", "norm"] = "value",
@@ -58,8 +61,8 @@ class System(LightningModule):
             loss: default: ESR and a tenth of multi-resolution STFT.
             lr: learning rate of AdamW, where the effect asks for no other.
             lr_multipliers: factors of it for parts of the effect, by the start of their parameters' names.
-            plateau_factor, plateau_patience: of the schedule: after `plateau_patience` validations without gain every
-                learning rate is multiplied by `plateau_factor`.
+            schedule: of the learning rates; default: WarmupCosine.
+            initialise: a fit that begins anew lets the effect take from the training audio what needs no training.
             tbptt_samples: samples per optimizer step in truncated training.
             gradient_clip_val: largest gradient; None: unclipped.
             gradient_clip_algorithm: clip each value, or the norm of all.
@@ -75,7 +78,8 @@ class System(LightningModule):
         self.lr = lr
         self.weight_decay = weight_decay
         self.lr_multipliers = lr_multipliers
-        self.plateau_factor, self.plateau_patience = plateau_factor, plateau_patience
+        self.schedule = schedule or WarmupCosine()
+        self._is_to_initialise = initialise
         self.tbptt_samples = tbptt_samples
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.sample_rate = sample_rate
@@ -101,6 +105,7 @@ class System(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         check_data(self.effect, data, self.tbptt_samples)
         if stage == "fit":
+            self.schedule.check(self.trainer)
             check_loss(self.loss, data, self.tbptt_samples, self.device)
             compare_memory(self.effect, data, self.sample_rate)
 
@@ -110,21 +115,22 @@ class System(LightningModule):
     def configure_optimizers(self) -> Any:
         try:
             groups = parameter_groups(self.effect, self.lr, self.weight_decay, self.lr_multipliers)
-            optimizer, schedule = adamw_on_plateau(groups, self.lr, self.plateau_factor, self.plateau_patience)
+            optimizer = adamw(groups, self.lr)
+            scheduler = self.schedule.scheduler(optimizer)
         except (TypeError, ValueError) as error:
             raise OptimizerError(f"there is no optimizer for this model: {error}") from error
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "name": "lr"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "name": "lr"}}
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         step = self.global_step
-        x, y = (track[..., batch.context :] for track in (batch.x, _target(batch)))
+        x, y = (track[..., batch.context :] for track in (batch.x, target_of(batch)))
         state = self._warm_up(batch)
         totals, values, predictions = [], [], []
-        for x_piece, y_piece in _pieces(x, y, self.tbptt_samples):
+        for x_piece, y_piece in pieces(x, y, self.tbptt_samples):
             prediction, state = self._run(x_piece, batch.controls, state)
             total, terms = self.loss.joined(prediction, y_piece)
             self._watch.note(total, self.global_step, batch.names)
-            self._optimize(total)
+            self._optimize(total, batch_index)
             state = pytree.tree_map(torch.detach, self.effect.absorb(state))
             totals.append(total.detach())
             values.append({name: value.detach() for name, value in terms.items()})
@@ -149,6 +155,10 @@ class System(LightningModule):
         reach = f", receptive field {field} samples ({1000 * field / self.sample_rate:.0f} ms)" if field else ""
         remark = self.effect.remark()
         rank_zero_info(f"{type(self.effect).__name__}: {count:,} parameters{reach}{remark and ', '}{remark}")
+        if self._is_to_initialise and not self.trainer.ckpt_path:
+            initialise(self.effect, getattr(self.trainer, "datamodule", None), self.device)
+        # what is fitted again has learned more than it would be given
+        self._is_to_initialise = False
 
     def on_validation_start(self) -> None:
         self._watch.look(self._last_checkpoint())
@@ -157,7 +167,7 @@ class System(LightningModule):
         if batch.is_idle:
             return
         prediction, _ = self._run(batch.x, batch.controls)
-        prediction, target = (track[..., batch.context :] for track in (prediction, _target(batch)))
+        prediction, target = (track[..., batch.context :] for track in (prediction, target_of(batch)))
         self._val_loss.update(self.loss.sums(prediction, target))
         self.val_metrics.update(prediction, target)
         self._correlation.update(prediction, target)
@@ -174,8 +184,8 @@ class System(LightningModule):
         check_validation_loss(float(total), self.global_step, self._last_checkpoint())
         self._tell_inversion(correlation)
         if self.trainer.training:
-            schedule: Any = self.lr_schedulers()
-            schedule.step(total)
+            scheduler: Any = self.lr_schedulers()
+            self.schedule.after_validation(scheduler, total)
 
     def on_test_start(self) -> None:
         self._aliasing.forget()
@@ -183,12 +193,12 @@ class System(LightningModule):
     def test_step(self, batch: Batch, batch_index: int) -> dict[str, Any] | None:
         if batch.is_idle:
             return None
-        prediction, target = self.render(batch.x, batch.controls), _target(batch)
+        prediction, target = self.render(batch.x, batch.controls), target_of(batch)
         metrics = self.test_metrics.clone()
         metrics.reset()
         for metric in metrics.values():
             metric.distributed_available_fn = lambda: False  # other processes have other files, and perhaps fewer
-        for piece in _pieces(prediction, target, _SCORE_PIECE):
+        for piece in pieces(prediction, target, _SCORE_PIECE):
             metrics.update(*piece)
             self.test_metrics.update(*piece)
         self._correlation.update(prediction, target)
@@ -244,8 +254,10 @@ class System(LightningModule):
         with torch.no_grad():
             return self.effect(batch.x[..., : batch.context], batch.controls)[1]
 
-    def _optimize(self, total: Tensor) -> None:
+    def _optimize(self, total: Tensor, batch_index: int) -> None:
         optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
+        self.schedule.before_step(scheduler, self.trainer, batch_index)
         optimizer.zero_grad()
         self.manual_backward(total)
         if self.gradient_clip_val is not None:
@@ -279,17 +291,3 @@ class System(LightningModule):
         callback: Any = self.trainer.checkpoint_callback
         path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
         return f"The last good checkpoint is {path}." if path else "There is no checkpoint yet."
-
-
-def _target(batch: Batch) -> Tensor:
-    assert batch.y is not None, "only batches for predict come without wet audio"
-    return batch.y
-
-
-def _pieces(a: Tensor, b: Tensor, size: int | None) -> list[tuple[Tensor, Tensor]]:
-    """Cut both into pieces of `size` samples (None: one piece); a rest too short for its own goes with the last one."""
-    length = a.shape[-1]
-    size = size or length
-    starts = list(range(0, max(length - size + 1, 1), size))
-    stops = [*starts[1:], length]
-    return [(a[..., i:j], b[..., i:j]) for i, j in zip(starts, stops, strict=True)]

@@ -21,6 +21,7 @@ from nablafx.data.demo import Demo
 from nablafx.effects import GrayBox, Stage
 from nablafx.processors import Gain, ParametricEQ, TanhNonlinearity
 from nablafx.training.losses import DCLoss, ESRLoss, MultiResolutionSTFT, Term, WeightedSum
+from nablafx.training.schedules import PlateauSchedule
 
 from .small import data, lstm, system, trainer
 
@@ -49,8 +50,9 @@ class Case(NamedTuple):
 
 DOUBLE = {"precision": "64-true"}
 FEW = {"data_to_use": 0.3}  # 11 segments: 2 and 1 are left for the last batch
-TRUNCATED = partial(system, lstm, tbptt_samples=1280, loss=losses(), plateau_patience=0)
-WHOLE = partial(system, loss=losses(), gradient_clip_val=0.5, gradient_clip_algorithm="norm", plateau_patience=0)
+TRUNCATED = partial(system, lstm, tbptt_samples=1280, loss=losses(), schedule=PlateauSchedule(patience=0))
+CLIPPED = {"gradient_clip_val": 0.5, "gradient_clip_algorithm": "norm"}
+WHOLE = partial(system, loss=losses(), schedule=PlateauSchedule(patience=0), **CLIPPED)
 CHAIN = partial(system, chain, loss=losses(), lr=0.005)
 CASES = {
     "truncated": Case(TRUNCATED, {"context": 896, **FEW}, DOUBLE),

@@ -9,13 +9,15 @@ import torch
 
 from nablafx.conditioning import FiLM, TFiLM, TVFiLM
 from nablafx.effects import GCN, LSTM, S4, TCN, Effect
+from nablafx.training.schedules import PlateauSchedule
 from nablafx.training.system import System
 
 SSM = ("log_dt", "log_A_real", "A_imag")
 
 
-def configured(effect: Effect, **kwargs) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.ReduceLROnPlateau]:
-    made = System(effect, **kwargs).configure_optimizers()
+def configured(effect: Effect, **kwargs) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    # rates as they are at the full
+    made = System(effect, **{"schedule": PlateauSchedule(), **kwargs}).configure_optimizers()
     return made["optimizer"], made["lr_scheduler"]["scheduler"]
 
 
@@ -124,7 +126,7 @@ def test_groups_have_names_of_their_own():
 
 def test_plateau_scales_all_groups():
     optimizer, schedule = configured(
-        S4(), lr=0.01, lr_multipliers={"mix": 0.1}, plateau_factor=0.25, plateau_patience=2
+        S4(), lr=0.01, lr_multipliers={"mix": 0.1}, schedule=PlateauSchedule(factor=0.25, patience=2)
     )
     before = [group["lr"] for group in optimizer.param_groups]
     assert len(before) == 3

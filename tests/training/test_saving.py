@@ -18,6 +18,7 @@ from nablafx.conditioning import FiLM
 from nablafx.effects import TCN
 from nablafx.training.checkpoints import read_checkpoint
 from nablafx.training.saving import DurableCheckpointIO, RunCheckpoint
+from nablafx.training.schedules import PlateauSchedule, WarmupCosine
 from nablafx.training.sinks import FileSink
 from nablafx.training.stopping import StoppedError
 from nablafx.writing import remove_leftovers
@@ -57,8 +58,9 @@ class Copying(RunCheckpoint):
 class Training:
     """The same training each time that it is run in a folder, from whatever state the generators are in."""
 
-    def __init__(self, demo, folder, effect=Noisy, tbptt=None, patience=50, **options):
+    def __init__(self, demo, folder, effect=Noisy, tbptt=None, patience=50, plateau=True, **options):
         self.demo, self.folder, self.effect, self.tbptt, self.patience = demo, folder, effect, tbptt, patience
+        self.schedule = PlateauSchedule(patience=0) if plateau else WarmupCosine(warm_up=0.3)
         self.options = {"limit_val_batches": 2, "log_every_n_steps": 2, **options}
 
     def run(self, checkpoint=None, saver=RunCheckpoint, minutes=0.0, seed=0, extra=()):
@@ -72,7 +74,7 @@ class Training:
             logger=FileSink(str(self.folder)),
             **self.options,
         )
-        model = system(self.effect, tbptt_samples=self.tbptt, plateau_patience=0, lr=0.02)
+        model = system(self.effect, tbptt_samples=self.tbptt, schedule=self.schedule, lr=0.02)
         for set_seed in (torch.manual_seed, np.random.seed, random.seed):
             set_seed(seed)
         run.fit(model, data(self.demo), ckpt_path=checkpoint, weights_only=True)
@@ -96,9 +98,9 @@ def assert_same(a, b, what):
 
 RUNS = {
     "epochs": {"max_epochs": 3},
-    "truncated": {"max_epochs": 2, "effect": lstm, "tbptt": 1280},
+    "truncated": {"max_epochs": 2, "effect": lstm, "tbptt": 1280, "plateau": False},
     "validation within epochs": {"max_epochs": 2, "val_check_interval": 2},
-    "steps": {"max_steps": 11, "max_epochs": -1},
+    "steps": {"max_steps": 11, "max_epochs": -1, "plateau": False},
     "rare validation": {"max_epochs": 3, "check_val_every_n_epoch": 2},
     "early end": {"max_epochs": 50, "patience": 1, "val_check_interval": 3},
 }

@@ -13,6 +13,7 @@ from nablafx.effects import TCN
 from nablafx.training.losses import ESRLoss, MultiResolutionSTFT, Term, WeightedSum
 from nablafx.training.media import MediaCallback
 from nablafx.training.metrics import default_metrics
+from nablafx.training.schedules import PlateauSchedule
 from nablafx.training.sinks import FileSink
 
 from .small import SEGMENT, data, lstm, system, trainer
@@ -28,7 +29,7 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(demo, tmp_pat
     def train(folder, epochs, checkpoint=None):
         saver = pl.callbacks.ModelCheckpoint(folder, monitor="loss/val/total", save_last=True)
         run = trainer(folder, max_epochs=epochs, callbacks=[saver], enable_checkpointing=True)
-        model = system(lstm if tbptt else None, tbptt_samples=tbptt, plateau_patience=0, lr=0.02)
+        model = system(lstm if tbptt else None, tbptt_samples=tbptt, schedule=PlateauSchedule(patience=0), lr=0.02)
         run.fit(model, data(demo), ckpt_path=checkpoint, weights_only=True)
         return model, run
 
@@ -63,7 +64,8 @@ def test_resuming_in_the_middle_of_an_epoch_goes_on_with_the_batches_not_seen_ye
 
 def test_truncated_training_steps_every_so_many_samples_with_carried_state(demo, tmp_path):
     """Against a loop written down here: one AdamW step per piece, the state carried and detached."""
-    model = system(lstm, tbptt_samples=1536, gradient_clip_val=0.01, weight_decay=0.0)
+    held = {"gradient_clip_val": 0.01, "weight_decay": 0.0, "schedule": PlateauSchedule()}
+    model = system(lstm, tbptt_samples=1536, **held)
     twin = system(lstm, tbptt_samples=1536)
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
     source = data(demo)
@@ -225,7 +227,7 @@ def test_double_precision_trains_draws_and_tests(demo, tmp_path):
 
 
 def test_plateau_schedule_steps_per_validation_and_not_in_the_sanity_check(demo, tmp_path):
-    model = system(plateau_patience=0, plateau_factor=0.5, lr=1e-12)
+    model = system(schedule=PlateauSchedule(0.5, patience=0), lr=1e-12)
     run = trainer(tmp_path, max_epochs=3, num_sanity_val_steps=2)
     run.fit(model, data(demo))
     # the loss cannot improve at this rate: the first validation sets the mark, each later one halves
