@@ -82,6 +82,32 @@ def test_the_excerpt_of_a_device_without_controls_is_one_item(pair):
     assert batch.controls is None
 
 
+@pytest.mark.parametrize(("seconds", "count", "length"), [(60, 22, 960), (1.2, 10, 960), (0.01, 1, 80)])
+def test_training_audio_is_of_what_trains_evenly_and_bounded(tmp_path, seconds, count, length):
+    """Of 9 settings with 4 segments each, of which 22 may be used."""
+    settings = tuple(f"D{value:03}" for value in range(0, 90, 10))
+    dry, wet = write_set(tmp_path, {"a": 8960}, settings=settings)
+    data = build(dry, wet, controls=["D"], context=200, val_fraction=0.3, data_to_use=0.6)
+    trains = {name: (x, y, knobs) for name, x, y, knobs in items(data.train_dataloader())}
+    batch = data.training_audio(seconds)
+    assert len(trains) == 22
+    assert batch.x.shape == batch.y.shape == (count, 1, length)
+    assert batch.context == 0
+    assert len(set(batch.names)) == count
+    for name, x, y, knobs in zip(batch.names, batch.x, batch.y, batch.controls, strict=True):
+        for got, want in zip((x, y), trains[name], strict=False):
+            torch.testing.assert_close(got, want[:, 200 : 200 + length], rtol=0, atol=0)
+        torch.testing.assert_close(knobs, trains[name][2])
+    assert len({name.split(".")[0] for name in batch.names}) >= min(count, 8)
+    assert all(torch.equal(a, b) for a, b in zip(batch[:3], data.training_audio(seconds)[:3], strict=True))
+
+
+def test_training_audio_of_a_device_without_controls(pair):
+    batch = PairedAudioDataModule(*map(str, pair), segment_length=SEGMENT, sample_rate=RATE).training_audio(1)
+    assert batch.x.shape == batch.y.shape == (8, 1, SEGMENT)
+    assert batch.controls is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Timer
 
+from nablafx.training import schedules
 from nablafx.training.schedules import PlateauSchedule, ScheduleError, WarmupCosine, progress
 
 from .small import data, lstm, system, trainer
@@ -44,7 +45,11 @@ class Rates(pl.Callback):
 def rates(demo, folder, tbptt=None, lr_multipliers=None, **limits):
     seen = Rates()
     model = system(
-        lstm if tbptt else None, tbptt_samples=tbptt, schedule=WarmupCosine(0.25), lr=0.01, lr_multipliers=lr_multipliers
+        lstm if tbptt else None,
+        tbptt_samples=tbptt,
+        schedule=WarmupCosine(0.25),
+        lr=0.01,
+        lr_multipliers=lr_multipliers,
     )
     run = trainer(folder, callbacks=[seen], limit_val_batches=0, limit_train_batches=4, **limits)
     run.fit(model, data(demo))
@@ -88,6 +93,14 @@ def test_progress_by_time(tmp_path, now, share):
     run = trainer(tmp_path, max_epochs=-1, callbacks=[clock])
     clock.now = now
     assert progress(run, 0) == pytest.approx(share)
+
+
+def test_all_processes_go_by_the_clock_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedules, "told_by_first", lambda find: find() + 0.25)
+    clock = Clock({"minutes": 2}, verbose=False)
+    run = trainer(tmp_path, max_epochs=-1, callbacks=[clock])
+    clock.now = 60.0
+    assert progress(run, 0) == pytest.approx(0.75)
 
 
 def test_a_run_with_no_end_is_told(knobbed, tmp_path):
