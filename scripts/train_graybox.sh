@@ -3,6 +3,7 @@
 #   scripts/train_graybox.sh ampeg-optocomp comp
 #   scripts/train_graybox.sh ibanez-ts9 dist-rnl-inv --seed_everything 43
 # DEVICE is a file of cfg/data/, CHAIN one of cfg/model/graybox/.
+# --published as the third word: by the published recipe, whose loss is one of cfg/loss/ (-c).
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/environment.sh"
 source "$root/scripts/lib/experiment.sh"

@@ -4,6 +4,7 @@
 #   scripts/train_parametric.sh multidrive-f-fuzz lstm/96+tvcond
 #   scripts/train_parametric.sh marshall-jvm410h-od1 graybox/dist-rnl-cond
 # DEVICE is a file of cfg/data/ that names controls, MODEL a net with a conditioning, or a chain that ends in -cond.
+# --published as the third word: by the published recipe, whose loss is one of cfg/loss/ (-c).
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib/environment.sh"
 source "$root/scripts/lib/experiment.sh"

@@ -56,12 +56,16 @@ def test_usage(script, call):
         ("train_blackbox", ["ibanez-ts9", "tcn/45-s"], "data/ibanez-ts9 model/tcn/45-s trainer/blackbox"),
         (
             "train_blackbox",
-            ["klon-centaur", "s4/l+tfilm", "--model.lr", "1"],
-            "data/klon-centaur model/s4/l model/with/tfilm trainer/blackbox --model.lr 1",
+            ["klon-centaur", "s4/l+tfilm", "--published", "--model.lr", "1"],
+            "data/klon-centaur model/s4/l model/with/tfilm trainer/published-blackbox --model.lr 1",
         ),
         ("train_blackbox", ["demo-fuzz", "lstm/32"], "data/demo-fuzz model/lstm/32 trainer/tbptt"),
-        ("train_graybox", ["ampeg-optocomp", "comp"], "data/ampeg-optocomp model/graybox/comp trainer/blackbox"),
-        ("train_graybox", ["demo-fuzz", "graybox/fuzz-rnl"], "data/demo-fuzz model/graybox/fuzz-rnl trainer/blackbox"),
+        ("train_graybox", ["ampeg-optocomp", "comp"], "data/ampeg-optocomp model/graybox/comp trainer/graybox"),
+        (
+            "train_graybox",
+            ["demo-fuzz", "graybox/fuzz-rnl", "--published"],
+            "data/demo-fuzz model/graybox/fuzz-rnl trainer/published-graybox",
+        ),
         (
             "train_parametric",
             ["multidrive-f-fuzz", "lstm/96+tvcond"],
@@ -70,7 +74,7 @@ def test_usage(script, call):
         (
             "train_parametric",
             ["marshall-jvm410h-od1", "graybox/dist-rnl-cond"],
-            "data/marshall-jvm410h-od1 model/graybox/dist-rnl-cond trainer/blackbox",
+            "data/marshall-jvm410h-od1 model/graybox/dist-rnl-cond trainer/graybox",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
@@ -115,7 +116,7 @@ def progress(trainer: Trainer, batch: int) -> float:
     return min(max(shares), 1.0)
 
 
-def _limits_s(trainer: Trainer) -> list[tuple[Timer, float]]:
+def _limits_s(trainer: Any) -> list[tuple[Timer, float]]:
     """Those timers that end the run, and after how many seconds."""
     timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]
     left = [(timer, timer.time_remaining()) for timer in timers]

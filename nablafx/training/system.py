@@ -75,9 +75,7 @@ class System(LightningModule):
         self.automatic_optimization = False
         self.effect = effect
         self.loss = loss or WeightedSum()
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.lr_multipliers = lr_multipliers
+        self.lr, self.weight_decay, self.lr_multipliers = lr, weight_decay, lr_multipliers
         self.schedule = schedule or WarmupCosine()
         self._is_to_initialise = initialise
         self.tbptt_samples = tbptt_samples

@@ -68,6 +68,7 @@ def inversion_message(correlation: float, deaf_terms: list[str]) -> str:
     cause = f" The loss terms {', '.join(deaf_terms)} cannot hear polarity." if deaf_terms else ""
     return (
         f"the output is inverted against the target (correlation {correlation:.2f}): it sounds alike, but cancels the "
-        f"real device when mixed with it, and its ESR is near 4.{cause} Train again with a term that hears polarity "
-        "and has enough weight, such as ESR (model: {loss: {init_args: {terms: {esr: {weight: 1, loss: ESRLoss}}}}})."
+        f"real device when mixed with it, and its ESR is near 4.{cause} Train again by our recipe, whose loss is ESR "
+        "first (-c trainer/blackbox.yaml, tbptt.yaml or graybox.yaml, and no -c loss/…), or give the loss a term that "
+        "hears polarity, with enough weight (model: {loss: {init_args: {terms: {esr: {weight: 1, loss: ESRLoss}}}}})."
     )

@@ -23,17 +23,25 @@ choose() {
   configs+=(-c "cfg/$1/$2.yaml")
 }
 
-# train DEVICE MODEL[+CONDITIONING…] [options of nablafx fit]
+# train DEVICE MODEL[+CONDITIONING…] [--published] [options of nablafx fit]
 train() {
-  local device="$1" model="$2" part parts trainer=blackbox
+  local device="$1" model="$2" part parts trainer recipe=''
   shift 2
+  if [[ "${1:-}" == --published ]]; then
+    recipe=published-
+    shift
+  fi
   configs=()
   IFS=+ read -ra parts <<<"$model"
   choose data "$device"
   choose model "${parts[0]}"
   for part in "${parts[@]:1}"; do choose model/with "$part"; done
-  [[ "$model" != lstm/* ]] || trainer=tbptt
-  choose trainer "$trainer"
+  case "$model" in
+    lstm/*) trainer=tbptt ;;
+    graybox/*) trainer=graybox ;;
+    *) trainer=blackbox ;;
+  esac
+  choose trainer "$recipe$trainer"
   set_up_environment ''
   exec "$venv/bin/nablafx" fit "${configs[@]}" "$@"
 }

@@ -14,14 +14,14 @@ import yaml
 
 from nablafx import conditioning, controllers, effects, processors
 from nablafx.cli import main
-from nablafx.training import losses, sinks
+from nablafx.training import losses, schedules, sinks
 
 from ..cli import config
 from ..conftest import ROOT
 
 CFG = ROOT / "cfg"
 ALL = sorted(CFG.rglob("*.yaml"))
-PACKAGES = (effects, conditioning, processors, controllers, losses, sinks)
+PACKAGES = (effects, conditioning, processors, controllers, losses, schedules, sinks)
 # arguments that hold parts by name, and what the parts are
 PARTS = {"terms": losses.Term, "stages": effects.Stage}
 

@@ -27,7 +27,7 @@ from tests.conftest import ROOT
 from .layout import lay_out
 
 STUDY = ROOT / "cfg/sweep/study.yaml"
-LSTM = "ibanez-ts9/lstm-32+l1-0.5-mrstft-0.5/tbptt"
+LSTM = "ibanez-ts9/lstm-32+l1-0.5-mrstft-0.5/published-tbptt"
 
 
 @pytest.fixture
@@ -183,7 +183,10 @@ def test_the_study_is_the_published_one():
     }
     steered = {trial.name.split("/")[0] for trial in found if "-cond+" in trial.name or "+fixed" in trial.name}
     assert steered == knobs
-    assert {trial.files[-1] for trial in found if "/lstm-" in trial.name} == {"trainer/tbptt.yaml"}
+    kinds = {"lstm-": "published-tbptt", "graybox-": "published-graybox"}
+    for trial in found:
+        kind = next((name for start, name in kinds.items() if f"/{start}" in trial.name), "published-blackbox")
+        assert trial.files[-1] == f"trainer/{kind}.yaml"
 
 
 def test_the_table_says_how_far_each_run_is(tmp_path, monkeypatch):
@@ -199,8 +202,8 @@ def test_the_table_says_how_far_each_run_is(tmp_path, monkeypatch):
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in told.out.splitlines() if "│" in line]
     model = "+l1-0.5-mrstft-0.5"
     assert rows == [
-        ["ibanez-ts9", f"lstm-32{model}", "tbptt", "done", "begun", "-"],
-        ["ibanez-ts9", f"lstm-96{model}", "tbptt", "trained", "-", "stopped"],
+        ["ibanez-ts9", f"lstm-32{model}", "published-tbptt", "done", "begun", "-"],
+        ["ibanez-ts9", f"lstm-96{model}", "published-tbptt", "trained", "-", "stopped"],
     ]
     last = told.out.splitlines()[-1]
     assert last.startswith("2 experiments, 6 trials: 2 not begun, 1 begun, 1 trained, 1 stopped early, 1 done; ")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nablafx.errors import UserError
+from nablafx.training.losses import WeightedSum, deaf_to_polarity
 from nablafx.training.watch import NonFiniteLossError, NonFiniteWatch, check_validation_loss, inversion_message
+
+from ..conftest import ROOT
 
 CHECKPOINT = "The last good checkpoint is runs/last.ckpt."
 
@@ -96,4 +102,10 @@ def test_inversion_is_told_with_its_cause_and_cure():
     assert "correlation -0.88" in message
     assert "The loss terms mrstft, loudness cannot hear polarity." in message
     assert "ESRLoss" in message
+    recipes = re.search(r"-c (trainer/\w+\.yaml), (\w+\.yaml) or (\w+\.yaml)", message)
+    for name in recipes.groups():
+        # ours say nothing of the loss: the default hears polarity
+        recipe = yaml.safe_load((ROOT / "cfg/trainer" / Path(name).name).read_text())
+        assert "loss" not in recipe.get("model", {})
+    assert set(deaf_to_polarity(WeightedSum())) == {"mrstft"}
     assert "cannot hear" not in inversion_message(-0.9, [])
