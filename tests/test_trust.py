@@ -32,11 +32,13 @@ from nablafx.controllers import StaticController
 from nablafx.effects import LSTM
 from nablafx.processors import Gain
 from nablafx.training.losses import ESRLoss
+from nablafx.training.schedules import PlateauSchedule
 class Net(LSTM): pass
 class Part(Gain): pass
 class Knob(StaticController): pass
 class Bent(FiLM): pass
 class Rated(ESRLoss): pass
+class Paced(PlateauSchedule): pass
 class Called(Callback): pass
 class Logged(CSVLogger): pass
 class Timed(SimpleProfiler): pass
@@ -109,6 +111,8 @@ FILES = {
     "dict_kwargs": {"model": {"effect": {**TCN_OF, "dict_kwargs": {"conditioning": spec("Bent")}}}},
     "a loss": with_loss("trap.deep.Rated"),
     "class_path of a loss": with_loss(spec("Rated")),
+    "a schedule": {"model": {"effect": "TCN", "schedule": "trap.deep.Paced"}},
+    "class_path of a schedule": {"model": {"effect": "TCN", "schedule": spec("Paced")}},
     "a callback": of_trainer(callbacks="trap.deep.Called"),
     "a list of callbacks": of_trainer(callbacks=["LearningRateMonitor", "trap.deep.Called"]),
     "class_path in a list": of_trainer(callbacks=[spec("Called")]),

@@ -113,6 +113,8 @@ def test_class_paths_of_every_age(package):
     old["init_args"]["model"]["init_args"]["processor"]["class_path"] = "nablafx.tcn.TCN"
     model = Conversion({"model": old}).config["model"]
     assert (model["tbptt_samples"], model["lr"]) == (4800, 0.001)
+    # which the published framework had without saying so
+    assert (model["schedule"], model["initialise"]) == ("PlateauSchedule", False)
     assert model["effect"]["class_path"] == "TCN"
 
 
