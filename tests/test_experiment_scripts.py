@@ -73,6 +73,11 @@ def test_usage(script, call):
         ),
         (
             "train_parametric",
+            ["multidrive-f-fuzz", "lstm/96+tvcond", "--published"],
+            "data/multidrive-f-fuzz model/lstm/96 model/with/tvcond trainer/published-tbptt-tvcond",
+        ),
+        (
+            "train_parametric",
             ["marshall-jvm410h-od1", "graybox/dist-rnl-cond"],
             "data/marshall-jvm410h-od1 model/graybox/dist-rnl-cond trainer/graybox",
         ),

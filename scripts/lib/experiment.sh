@@ -36,9 +36,10 @@ train() {
   choose data "$device"
   choose model "${parts[0]}"
   for part in "${parts[@]:1}"; do choose model/with "$part"; done
-  case "$model" in
-    lstm/*) trainer=tbptt ;;
-    graybox/*) trainer=graybox ;;
+  case "$recipe$model" in
+    published-lstm/*+tvcond) trainer=tbptt-tvcond ;;
+    *lstm/*) trainer=tbptt ;;
+    *graybox/*) trainer=graybox ;;
     *) trainer=blackbox ;;
   esac
   choose trainer "$recipe$trainer"

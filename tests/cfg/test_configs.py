@@ -24,6 +24,7 @@ from nablafx.data.demo import write_demo
 from nablafx.sweep.spec import read_spec
 from nablafx.sweep.trials import table_of
 from nablafx.training import callbacks, perceptual
+from nablafx.training.handshake import check_data
 from nablafx.training.system import System
 
 from ..cli import config, data_words, nablafx
@@ -241,6 +242,12 @@ def test_logger(logger, plain, tmp_path, monkeypatch):
     command_tests(folder)
     assert list(folder.glob(written_by(logger)))
     assert (folder / "history.csv").exists()
+
+
+@pytest.mark.parametrize("trainer", ["tbptt", "published-tbptt-tvcond"])
+def test_truncated_training_cuts_between_the_blocks_of_tvcond(trainer):
+    described = yaml.safe_load((CFG / "trainer" / f"{trainer}.yaml").read_text())
+    check_data(build("lstm/96", "tvcond", 2), None, described["model"]["tbptt_samples"])
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)

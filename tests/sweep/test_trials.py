@@ -183,10 +183,10 @@ def test_the_study_is_the_published_one():
     }
     steered = {trial.name.split("/")[0] for trial in found if "-cond+" in trial.name or "+fixed" in trial.name}
     assert steered == knobs
-    kinds = {"lstm-": "published-tbptt", "graybox-": "published-graybox"}
+    kinds = {"+tvcond": "tbptt-tvcond", "/lstm-": "tbptt", "/graybox-": "graybox", "": "blackbox"}
     for trial in found:
-        kind = next((name for start, name in kinds.items() if f"/{start}" in trial.name), "published-blackbox")
-        assert trial.files[-1] == f"trainer/{kind}.yaml"
+        kind = next(name for part, name in kinds.items() if part in trial.name)
+        assert trial.files[-1] == f"trainer/published-{kind}.yaml"
 
 
 def test_the_table_says_how_far_each_run_is(tmp_path, monkeypatch):
