@@ -1,0 +1,215 @@
+"""Test errors on real devices after equal training time, models and recipes beside each other: docs/fidelity.md.
+
+    python scripts/measure_fidelity.py RECORDINGS --calibrate                          steps a second of every row
+    python scripts/measure_fidelity.py RECORDINGS --row envelope-lstm --device fuzz    a cell: one run a seed
+    python scripts/measure_fidelity.py RECORDINGS --workers 2                          every cell
+    python scripts/measure_fidelity.py --summary                                       tables of what has been run
+
+RECORDINGS holds devices/ and devices-parametric/, or whatever DEVICES below says. Every run is `nablafx fit` in a
+process of its own with one thread, and `nablafx test` of its best checkpoint. Equal time is a number of steps: what --calibrate
+found a row to do in so many seconds, on a machine that had nothing else to do. So what else it does later changes how
+long the runs take, and not what comes out. What is there already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
+from pathlib import Path
+from statistics import geometric_mean, mean, stdev
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+METRICS = ("esr", "mrstft", "asr")
+RATES = "steps-a-second.json"
+SEEDS = (42, 43, 44)
+
+DEVICES = {
+    "fuzz": "--data.dry devices/DRY --data.wet devices/GX-FuzzFaceJH2",
+    "muff": "--data.dry devices/DRY --data.wet devices/GX-VintageMuff",
+    "preamp": "--data.dry devices/DRY --data.wet devices/GX-JCM800Pre",
+    "compressor": "--data.dry devices/DRY --data.wet devices/ZAM-Comp",
+    "overdrive": "--data.dry devices-parametric/DRY --data.wet devices-parametric/GX-TS9"
+    " --data.setting D060_T080 --data.controls none",
+}
+# what a chain is for a device: the published one of its kind, with the inversion where the device has one; and ours
+CHAINS = {
+    "fuzz": ("fuzz-rnl-inv", "fuzz"),
+    "muff": ("dist-rnl", "fuzz"),
+    "preamp": ("dist-rnl-inv", "preamp"),
+    "compressor": ("comp", "compressor"),
+    "overdrive": ("dist-rnl", "overdrive"),
+}
+# a batch of 16 × 3 s leaves a published net some ten steps of a CPU's minutes: smaller ones serve it better
+_PUBLISHED = "-c cfg/loss/l1-10-mrstft-1.yaml --data.batch_size 4 --data.segment_length 48000"
+PUBLISHED = f"-c cfg/trainer/published-blackbox.yaml {_PUBLISHED}"
+ROWS = {
+    "s4-tf-l": f"-c cfg/model/s4/l.yaml -c cfg/model/with/tfilm.yaml {PUBLISHED}",
+    "tcn-tf-250-l": f"-c cfg/model/tcn/250-l.yaml -c cfg/model/with/tfilm.yaml {PUBLISHED}",
+    "lstm-96": f"-c cfg/model/lstm/96.yaml -c cfg/trainer/published-tbptt.yaml {_PUBLISHED}",
+    "published-chain": f"-c cfg/model/graybox/{{published}}.yaml -c cfg/trainer/published-graybox.yaml {_PUBLISHED}",
+    "envelope-lstm": "-c cfg/model/envelope-lstm/32.yaml -c cfg/trainer/tbptt.yaml",
+    "chain": "-c cfg/model/graybox/{ours}.yaml -c cfg/trainer/graybox.yaml",
+}
+
+
+class Cell(NamedTuple):
+    """A run to make."""
+
+    row: str
+    device: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.device}/{self.row}/seed-{self.seed}"
+
+
+def command(cell: Cell, limit: list[str], logs: Path) -> list[str]:
+    """Of the fit."""
+    published, ours = CHAINS[cell.device]
+    words = f"{ROWS[cell.row]} {DEVICES[cell.device]}".format(published=published, ours=ours)
+    limits = ["--trainer.max_epochs", "-1", *limit, "--media.log_media_every_n_steps", "1000000"]
+    run = ["--data.preload", "true", "--seed_everything", str(cell.seed), "--name", cell.name]
+    return ["fit", *shlex.split(words), *limits, *run, "--log_root", str(logs)]
+
+
+def kind_of(cell: Cell) -> str:
+    """What a step costs is a matter of the model: of the row, and where that is chains, of the chain."""
+    chain = dict(zip(("published-chain", "chain"), CHAINS[cell.device], strict=True)).get(cell.row)
+    return f"{cell.row}: {chain}" if chain else cell.row
+
+
+def calibrate(todo: Iterable[Cell], logs: Path, recordings: Path) -> None:
+    """Find the steps a second of each kind of cell by a run of 30 s, one at a time."""
+    path = logs / RATES
+    rates = json.loads(path.read_text()) if path.exists() else {}
+    for cell in todo:
+        if kind_of(cell) not in rates:
+            trial = cell._replace(seed=0)
+            limit = ["--trainer.max_time", "00:00:00:30", "--trainer.max_steps", "-1"]
+            _run(command(trial, limit, logs / "calibration"), recordings)
+            record = json.loads(_newest(trial, logs / "calibration", "run.json").read_text())
+            rates[kind_of(cell)] = record["steps"] / record["seconds"]
+            print(f"{kind_of(cell)}: {rates[kind_of(cell)]:.2f} steps a second", flush=True)
+            path.write_text(json.dumps(rates, indent=1))
+
+
+def measure(cell: Cell, seconds: float, logs: Path, recordings: Path) -> None:
+    if next((logs / cell.name).glob("*/metrics.csv"), None):
+        return
+    steps = round(seconds * json.loads((logs / RATES).read_text())[kind_of(cell)])
+    words = command(cell, ["--trainer.max_steps", str(steps)], logs)
+    print(f"{cell.name}: nablafx {shlex.join(words)}", flush=True)
+    _run(words, recordings)
+    _run(["test", "-c", str(_newest(cell, logs, "config.yaml"))], recordings)
+
+
+def _newest(cell: Cell, logs: Path, file: str) -> Path:
+    """That file of the cell's last run."""
+    return max((logs / cell.name).glob(f"*/{file}"), key=lambda path: path.stat().st_mtime)
+
+
+def _run(words: list[str], recordings: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DATA_ROOT": str(recordings.resolve())}
+    done = subprocess.run(
+        [sys.executable, "-m", "nablafx", *words], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"nablafx {shlex.join(words)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+
+
+def cells(rows: str, devices: str, seeds: Sequence[int]) -> Iterator[Cell]:
+    # seed by seed: what ends early has compared all of them
+    for seed in seeds:
+        for row in ROWS:
+            for device in DEVICES:
+                if fnmatch(row, rows) and fnmatch(device, devices):
+                    yield Cell(row, device, seed)
+
+
+def results(logs: Path) -> dict[tuple[str, str], list[dict[str, float]]]:
+    """By row and device: the metrics of each run over its test files, with its parameters, steps and seconds."""
+    found = defaultdict(list)
+    for row in ROWS:
+        for device in DEVICES:
+            for run in sorted((logs / device / row).glob("seed-*/*/metrics.csv")):
+                with run.open() as file:
+                    told = {line["file"]: line for line in csv.DictReader(file)}["all"]
+                record = json.loads((run.parent / "run.json").read_text())
+                values = {key: float(told[key] or math.nan) for key in METRICS}
+                values |= {key: float(record[key]) for key in ("parameters", "steps", "seconds")}
+                found[row, device].append(values)
+    return dict(found)
+
+
+def summary(logs: Path) -> str:
+    """Markdown: a table a metric, with mean ± standard deviation over the seeds and geometric means over devices."""
+    found = results(logs)
+    parts = []
+    for metric in METRICS:
+        lines = [
+            f"| {metric} | " + " | ".join(DEVICES) + " | geometric mean |",
+            "| --- |" + " ---: |" * (len(DEVICES) + 1),
+        ]
+        for row in ROWS:
+            told = {device: [run[metric] for run in found.get((row, device), ())] for device in DEVICES}
+            if any(told.values()):
+                lines.append(
+                    f"| {row} | " + " | ".join(_cell(v) for v in told.values()) + f" | {_overall(metric, told)} |"
+                )
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return ""
+    return f"{mean(values):.3g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")
+
+
+def _overall(metric: str, told: dict[str, list[float]]) -> str:
+    """Geometric mean over the devices of the means over seeds; of decibels, the mean."""
+    means = [mean(values) for values in told.values() if values]
+    if len(means) < len(told) or any(map(math.isnan, means)):
+        return ""
+    return f"{mean(means):.3g}" if metric == "asr" else f"{geometric_mean(means):.3g}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recordings", type=Path, nargs="?", help="folder with devices/ and devices-parametric/")
+    parser.add_argument("--row", default="*", help=f"of {', '.join(ROWS)}; a pattern")
+    parser.add_argument("--device", default="*", help=f"of {', '.join(DEVICES)}; a pattern")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of training, on the machine as it was calibrated")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time")
+    parser.add_argument("--logs", type=Path, default=Path("logs/fidelity"))
+    parser.add_argument("--calibrate", action="store_true", help="only find the steps a second of the rows")
+    parser.add_argument("--summary", action="store_true", help="only the tables")
+    arguments = parser.parse_args()
+    logs = arguments.logs.resolve()
+    if not arguments.summary:
+        if arguments.recordings is None:
+            parser.error("needs the folder of the recordings, or --summary")
+        todo = list(cells(arguments.row, arguments.device, arguments.seeds))
+        calibrate(todo, logs, arguments.recordings)
+        if arguments.calibrate:
+            return
+        with ThreadPoolExecutor(arguments.workers) as pool:
+            list(pool.map(lambda cell: measure(cell, arguments.seconds, logs, arguments.recordings), todo))
+    print(summary(logs))
+
+
+if __name__ == "__main__":
+    main()
