@@ -1,0 +1,103 @@
+"""Recurrent network that hears envelopes and sets a gain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nablafx.effects.base import Effect
+from nablafx.effects.stack import ConditioningRecipe, build_appended
+from nablafx.layers.activation import OutputActivation, make_output_activation
+from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.layers.envelopes import EnvelopeBank
+from nablafx.layers.recurrent import Recurrent
+
+
+class EnvelopeLSTM(Effect):
+    """An LSTM that hears bands and envelopes of the audio, and beside it a gain of the dry audio that it sets.
+
+        b, v = FIR(x),   e = EnvelopeBank(v),   h = LSTM(b ⊕ e ⊕ cond)
+        y = act(FIR(a + g x)),   (a, g) = Linear(h)
+
+    An LSTM has to learn to remember a level, for which time is short; followers with time constants up to `slowest_ms`
+    tell it. And what a compressor does is a gain: it is one multiplication here. The bands are `num_bands` learned
+    filters, the first of which begins as the audio itself; so do the filters before the envelopes, but for some noise,
+    and the last one. Conditioning appends features as for :class:`nablafx.effects.lstm.LSTM`.
+    """
+
+    def __init__(
+        self,
+        num_controls: int = 0,
+        hidden_size: int = 32,
+        num_bands: int = 4,
+        num_envelopes: int = 8,
+        kernel_size: int = 32,
+        fastest_ms: float = 1.0,
+        slowest_ms: float = 500.0,
+        output_activation: OutputActivation = "none",
+        conditioning: ConditioningRecipe | None = None,
+        sample_rate: int = 48_000,
+    ) -> None:
+        """
+        Args:
+            num_controls: controls of the device; supplied by the data.
+            num_bands: filters whose output the LSTM hears as it is.
+            num_envelopes: filters whose envelope it hears.
+            kernel_size: taps of each filter.
+            fastest_ms, slowest_ms: the first and the last time constant before training.
+            conditioning: recipe, the class FixedConditioning, TVFiLM or FiLM.
+            sample_rate: Hz; supplied by the data.
+        """
+        super().__init__()
+        self.conditioning = build_appended(conditioning, num_controls, type(self).__name__)
+        self.num_controls = self.conditioning.num_controls
+        self.frame_size = self.conditioning.frame_size
+        self.num_bands = num_bands
+        self.filters = CausalConv1d(1, num_bands + num_envelopes, kernel_size)
+        self.envelopes = EnvelopeBank(num_envelopes, sample_rate, fastest_ms, slowest_ms)
+        self.lstm = Recurrent(num_bands + num_envelopes + self.conditioning.num_features, hidden_size)
+        self.readout = nn.Linear(hidden_size, 2)
+        self.last = CausalConv1d(1, 1, kernel_size)
+        self.output_activation = make_output_activation(output_activation)
+        self._begin()
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Begin as x with a little of what the LSTM makes: filters near the identity, a gain of 1."""
+        for conv, share in ((self.filters, 0.3), (self.last, 0.1)):
+            conv.weight.mul_(share)
+            nn.init.zeros_(conv.bias)
+        self.filters.weight[0, 0, -1] = 1.0
+        self.filters.weight[self.num_bands :, 0, -1] += 1.0
+        self.last.weight[0, 0, -1] = 1.0
+        self.readout.weight[1] = 0.0
+        self.readout.bias.copy_(torch.tensor([0.0, 1.0]))
+
+    def process(self, x: Tensor, controls: Tensor | None, state: Any) -> tuple[Tensor, Any]:
+        cond, shared = self.conditioning.encode(x, controls, state["conditioning"])
+        z, past = self.filters(x, state["filters"])
+        levels, envelopes = self.envelopes(z[:, self.num_bands :], state["envelopes"])
+        heard = [z[:, : self.num_bands], levels] + ([] if cond is None else [cond.at_samples(x.shape[-1])])
+        h, lstm = self.lstm(torch.cat([part.transpose(1, 2) for part in heard], dim=-1), state["lstm"])
+        y, last = self.last(self._read(h, x), state["last"])
+        after = {"conditioning": shared, "filters": past, "envelopes": envelopes, "lstm": lstm, "last": last}
+        return self.output_activation(y), after
+
+    def rest(self, x: Tensor, controls: Tensor | None) -> Any:
+        cond, shared = self.conditioning.rest(x, controls)
+        z, past = self.filters.rest(x)
+        levels, envelopes = self.envelopes.rest(z[:, self.num_bands :])
+        heard = [z[:, : self.num_bands], levels] + ([] if cond is None else [cond.at_samples(1)])
+        h, lstm = self.lstm.rest(torch.cat(heard, dim=1).squeeze(-1))
+        _, last = self.last.rest(self._read(h.unsqueeze(1), x))
+        return {"conditioning": shared, "filters": past, "envelopes": envelopes, "lstm": lstm, "last": last}
+
+    def parameter_options(self) -> dict[str, dict[str, float]]:
+        return {"envelopes": {"lr_multiplier": 0.1, "weight_decay": 0.0}}
+
+    def _read(self, h: Tensor, x: Tensor) -> Tensor:
+        """a + g x for h (B, T, hidden_size) and x (B, 1, T)."""
+        added, gain = self.readout(h).transpose(1, 2).split(1, dim=1)
+        return torch.addcmul(added, gain, x)
