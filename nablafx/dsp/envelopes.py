@@ -1,35 +1,38 @@
-"""Many followers of the level of audio, each with one pole of its own."""
+"""Levels of many channels, each followed with a pole of its own."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from nablafx.dsp.filtering import envelope
+from nablafx.kernels import envelopes
+from nablafx.kernels.envelopes import level
 
-# of amplitudes, -60 dB: what is far below is silence
-FLOOR = 1e-3
+__all__ = ["level", "levels"]
 
 
-def follow(x: Tensor, pole: Tensor, zi: Tensor) -> tuple[Tensor, Tensor]:
-    """Follow the magnitude of every channel.
+def levels(z: Tensor, pole: Tensor, zi: Tensor) -> tuple[Tensor, Tensor]:
+    """The level of the last channels as one pole each follows their magnitude, beside the channels before them.
 
-        e[n] = p e[n-1] + (1 - p) |x[n]|
+        e[n] = p e[n-1] + (1 - p) |z[n]|,    level(e) = 1 + (2 / 3) log10(e + 0.001)
+
+    A level is 1 for full scale, -1 for silence, and has a gradient there.
 
     Args:
-        x: (B, C, T).
+        z: (B, K + C, T).
         pole: (C,) float64 in [0, 1); :func:`nablafx.dsp.units.pole` makes them of times.
-        zi: (B, C) float64, e before x[0].
+        zi: (B, C) float64, e before z[0].
 
     Returns:
-        e (B, C, T) in the type of x, and its last value, (B, C) float64.
+        (B, T, K + C), the first K channels as they are, as a recurrent layer takes them, and the last e, (B, C)
+        float64: of a slow follower float32 would lose what a sample adds.
+
+    Raises:
+        ValueError: shapes that do not fit each other.
     """
-    batch, channels, length = x.shape
-    poles = pole.repeat(batch).unsqueeze(-1)
-    e, last = envelope(x.abs().reshape(batch * channels, 1, length), poles, poles, zi.reshape(-1, 1))
-    return e.view(batch, channels, length), last.view(batch, channels)
-
-
-def level(e: Tensor) -> Tensor:
-    """Envelopes on a logarithmic scale, from -1 for silence to 1 for full scale: 1 + (2 / 3) log10(e + 0.001)."""
-    return torch.log10(e + FLOOR) * (2 / 3) + 1
+    channels = pole.numel()
+    if z.dim() != 3 or pole.dim() != 1 or z.shape[1] < channels or zi.shape != (z.shape[0], channels):
+        raise ValueError(
+            f"levels: needs z (B, K + C, T), pole (C,) and zi (B, C), got {tuple(z.shape)}, {tuple(pole.shape)} and "
+            f"{tuple(zi.shape)}"
+        )
+    return envelopes.levels(z, pole, zi)

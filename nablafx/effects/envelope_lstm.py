@@ -12,6 +12,7 @@ from nablafx.effects.stack import ConditioningRecipe, build_appended
 from nablafx.layers.activation import OutputActivation, make_output_activation
 from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.envelopes import EnvelopeBank
+from nablafx.layers.held import Held
 from nablafx.layers.recurrent import Recurrent
 
 
@@ -54,23 +55,22 @@ class EnvelopeLSTM(Effect):
         self.conditioning = build_appended(conditioning, num_controls, type(self).__name__)
         self.num_controls = self.conditioning.num_controls
         self.frame_size = self.conditioning.frame_size
-        self.num_bands = num_bands
         self.filters = CausalConv1d(1, num_bands + num_envelopes, kernel_size)
         self.envelopes = EnvelopeBank(num_envelopes, sample_rate, fastest_ms, slowest_ms)
         self.lstm = Recurrent(num_bands + num_envelopes + self.conditioning.num_features, hidden_size)
         self.readout = nn.Linear(hidden_size, 2)
         self.last = CausalConv1d(1, 1, kernel_size)
         self.output_activation = make_output_activation(output_activation)
-        self._begin()
+        self._begin(num_bands)
 
     @torch.no_grad()
-    def _begin(self) -> None:
+    def _begin(self, num_bands: int) -> None:
         """Begin as x with a little of what the LSTM makes: filters near the identity, a gain of 1."""
         for conv, share in ((self.filters, 0.3), (self.last, 0.1)):
             conv.weight.mul_(share)
             nn.init.zeros_(conv.bias)
         self.filters.weight[0, 0, -1] = 1.0
-        self.filters.weight[self.num_bands :, 0, -1] += 1.0
+        self.filters.weight[num_bands:, 0, -1] += 1.0
         self.last.weight[0, 0, -1] = 1.0
         self.readout.weight[1] = 0.0
         self.readout.bias.copy_(torch.tensor([0.0, 1.0]))
@@ -78,9 +78,8 @@ class EnvelopeLSTM(Effect):
     def process(self, x: Tensor, controls: Tensor | None, state: Any) -> tuple[Tensor, Any]:
         cond, shared = self.conditioning.encode(x, controls, state["conditioning"])
         z, past = self.filters(x, state["filters"])
-        levels, envelopes = self.envelopes(z[:, self.num_bands :], state["envelopes"])
-        heard = [z[:, : self.num_bands], levels] + ([] if cond is None else [cond.at_samples(x.shape[-1])])
-        h, lstm = self.lstm(torch.cat([part.transpose(1, 2) for part in heard], dim=-1), state["lstm"])
+        heard, envelopes = self.envelopes(z, state["envelopes"])
+        h, lstm = self.lstm(self._appended(heard, cond), state["lstm"])
         y, last = self.last(self._read(h, x), state["last"])
         after = {"conditioning": shared, "filters": past, "envelopes": envelopes, "lstm": lstm, "last": last}
         return self.output_activation(y), after
@@ -88,14 +87,17 @@ class EnvelopeLSTM(Effect):
     def rest(self, x: Tensor, controls: Tensor | None) -> Any:
         cond, shared = self.conditioning.rest(x, controls)
         z, past = self.filters.rest(x)
-        levels, envelopes = self.envelopes.rest(z[:, self.num_bands :])
-        heard = [z[:, : self.num_bands], levels] + ([] if cond is None else [cond.at_samples(1)])
-        h, lstm = self.lstm.rest(torch.cat(heard, dim=1).squeeze(-1))
+        heard, envelopes = self.envelopes.rest(z)
+        h, lstm = self.lstm.rest(self._appended(heard, cond).squeeze(1))
         _, last = self.last.rest(self._read(h.unsqueeze(1), x))
         return {"conditioning": shared, "filters": past, "envelopes": envelopes, "lstm": lstm, "last": last}
 
     def parameter_options(self) -> dict[str, dict[str, float]]:
         return {"envelopes": {"lr_multiplier": 0.1, "weight_decay": 0.0}}
+
+    def _appended(self, heard: Tensor, cond: Held | None) -> Tensor:
+        """heard (B, T, I) and what the conditioning says, (B, T, I + F)."""
+        return heard if cond is None else torch.cat([heard, cond.at_samples(heard.shape[1]).transpose(1, 2)], dim=-1)
 
     def _read(self, h: Tensor, x: Tensor) -> Tensor:
         """a + g x for h (B, T, hidden_size) and x (B, 1, T)."""

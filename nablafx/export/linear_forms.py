@@ -63,15 +63,20 @@ class Followers(nn.Module):
         poles = layer.poles().unsqueeze(-1)
         log_z, gain, readout = (part.to(torch.complex128) for part in (poles.log(), 1 - poles, 0.5 + 0 * poles))
         system = ssm.Diagonal(log_z, gain, readout, torch.zeros(len(poles), dtype=torch.float64))
+        self.channels = len(poles)
         self.followers = StateSpace(system, block_size, torch.float64)
 
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        e, state = self.followers(x.abs().double(), state)
-        return level(e.to(x.dtype)), state
+    def forward(self, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return self._told(z, *self.followers(self._magnitudes(z), state))
 
-    def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        e, state = self.followers.rest(x.abs().double())
-        return level(e.to(x.dtype)), state
+    def rest(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self._told(z, *self.followers.rest(self._magnitudes(z)))
+
+    def _magnitudes(self, z: Tensor) -> Tensor:
+        return z[:, -self.channels :].abs().double()
+
+    def _told(self, z: Tensor, e: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([z[:, : -self.channels], level(e.to(z.dtype))], dim=1).transpose(1, 2), state
 
 
 @export_form.register

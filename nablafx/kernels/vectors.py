@@ -100,7 +100,8 @@ def sigmoid(x):
 def log(x):
     """The natural logarithm of a normal number above zero, within 2e-7 of itself or, near 1, of 1.
 
-    x = 2^n m with m in [√½, √2), and log m = 2 artanh((m - 1) / (m + 1)), whose series ends early.
+    Of what is no number, or infinite, it is none. x = 2^n m with m in [√½, √2), and log m = 2 artanh((m - 1) / (m + 1))
+    has a series that ends early.
     """
     bits = np.float32(x).view(np.int32)
     n = (bits - 0x3F3504F3) >> 23
@@ -108,4 +109,4 @@ def log(x):
     r = (m - np.float32(1.0)) / (m + np.float32(1.0))
     q = r * r
     p = ((np.float32(2 / 9) * q + np.float32(2 / 7)) * q + np.float32(2 / 5)) * q + np.float32(2 / 3)
-    return np.float32(n) * np.float32(0.6931471805599453) + (r * q * p + np.float32(2.0) * r)
+    return np.float32(n) * np.float32(0.6931471805599453) + (r * q * p + np.float32(2.0) * r) + (x - x)

@@ -111,10 +111,10 @@ class EnvelopePlan:
     """Filters, followers of what some of them give, the layers, and a gain that these set."""
 
     def __init__(self, effect: EnvelopeLSTM, size: int) -> None:
-        heard = effect.filters.out_channels
+        heard, poles = effect.filters.out_channels, numbers(effect.envelopes.poles())
         self._filters = Convolution(effect.filters, size)
-        self._bands = effect.num_bands
-        self._poles = by_group(in_lanes(np.pad(numbers(effect.envelopes.poles()), (self._bands, 0))), np.float64)
+        self._bands = heard - len(poles)
+        self._poles = self._by_feature(poles)
         self._envelopes = np.zeros_like(self._poles)
         self._followed = np.zeros((size, LANES), np.float32)
         self._layers = Layers(effect.conditioning, effect.lstm, size, heard)
@@ -133,7 +133,7 @@ class EnvelopePlan:
 
     def load(self, state: Any) -> None:
         self._filters.load(state["filters"])
-        self._envelopes[:] = by_group(in_lanes(np.pad(numbers(state["envelopes"])[0], (self._bands, 0))), np.float64)
+        self._envelopes[:] = self._by_feature(numbers(state["envelopes"])[0])
         self._layers.load(state["conditioning"], state["lstm"])
         self._last.load(numbers(state["last"])[0, 0])
 
@@ -146,6 +146,10 @@ class EnvelopePlan:
         self._out[:length] += self._offset
         bend(self._y, self._kind, self._table, length)
         return self._out
+
+    def _by_feature(self, values: np.ndarray) -> np.ndarray:
+        """Values (C,) of the followers at the places of their features, (G, LANES)."""
+        return by_group(in_lanes(np.pad(values, (self._bands, 0))), np.float64)
 
 
 @lower_effect.register

@@ -12,16 +12,13 @@ sample, and float32 would lose it.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
+from nablafx.kernels.envelopes.loops import FLOOR, ONE, SLOPE
 from nablafx.kernels.vectors import LANES, LOOP, NOTHING, load, log, scaled, sigmoid, store, tanh, total, weighted
 
 TANH, RELU, PRELU, RATIONAL = 1, 2, 3, 4
-# of levels: 1 + (2 / 3) log10(e + 0.001)
-FLOOR, SLOPE = np.float32(1e-3), np.float32(2 / (3 * math.log(10)))
 
 
 @njit(**LOOP)
@@ -184,7 +181,7 @@ def follow_levels(z, bands, poles, state, levels, length):
                 levels[t, lane] = e[lane]
         values = levels.reshape(-1)[: length * LANES]
         for n in range(len(values)):
-            values[n] = np.float32(1) + SLOPE * log(values[n] + FLOOR)
+            values[n] = ONE + SLOPE * log(values[n] + FLOOR)
         for t in range(length):
             for lane in range(max(bands - first, 0), LANES):
                 z[t, first + lane] = levels[t, lane]
