@@ -52,6 +52,10 @@ class EnvelopeLSTM(Effect):
             sample_rate: Hz; supplied by the data.
         """
         super().__init__()
+        if num_bands < 0 or num_envelopes < 1:
+            raise ValueError(
+                f"EnvelopeLSTM: num_bands is {num_bands}, num_envelopes {num_envelopes}; at least 0 and 1 are needed"
+            )
         self.conditioning = build_appended(conditioning, num_controls, type(self).__name__)
         self.num_controls = self.conditioning.num_controls
         self.frame_size = self.conditioning.frame_size
@@ -67,9 +71,10 @@ class EnvelopeLSTM(Effect):
     def _begin(self, num_bands: int) -> None:
         """Begin as x with a little of what the LSTM makes: filters near the identity, a gain of 1."""
         for conv, share in ((self.filters, 0.3), (self.last, 0.1)):
+            assert conv.bias is not None
             conv.weight.mul_(share)
-            nn.init.zeros_(conv.bias)
-        self.filters.weight[0, 0, -1] = 1.0
+            conv.bias.zero_()
+        self.filters.weight[:1, 0, -1] = 1.0
         self.filters.weight[num_bands:, 0, -1] += 1.0
         self.last.weight[0, 0, -1] = 1.0
         self.readout.weight[1] = 0.0

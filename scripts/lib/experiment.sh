@@ -32,7 +32,7 @@ train() {
   choose data "$device"
   choose model "${parts[0]}"
   for part in "${parts[@]:1}"; do choose model/with "$part"; done
-  [[ "$model" != lstm/* ]] || trainer=tbptt
+  [[ "$model" != *lstm/* ]] || trainer=tbptt
   choose trainer "$trainer"
   set_up_environment ''
   exec "$venv/bin/nablafx" fit "${configs[@]}" "$@"

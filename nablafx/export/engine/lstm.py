@@ -120,10 +120,8 @@ class EnvelopePlan:
         self._layers = Layers(effect.conditioning, effect.lstm, size, heard)
         self._weight = in_lanes(numbers(effect.readout.weight)).astype(np.float32)
         self._bias = numbers(effect.readout.bias).astype(np.float32)
-        self._last, self._offset = (
-            Line(numbers(effect.last.weight)[0, 0, ::-1], size),
-            np.float32(effect.last.bias.item()),
-        )
+        self._last = Line(numbers(effect.last.weight)[0, 0, ::-1], size)
+        self._offset = readout_of(effect.last)[1]
         self._kind, self._table = rule_for(lower_activation, effect.output_activation)(effect.output_activation, size)
         self._y = np.zeros((size, 1), np.float32)
         self._out = self._y.reshape(-1)

@@ -23,6 +23,6 @@ def levels_backward(
     grad: Tensor, grad_last: Tensor, z: Tensor, pole: Tensor, zi: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of z, pole and zi."""
-    grad_z, by_pole, adjoint = torch.empty(z.shape), torch.zeros_like(zi), copied(grad_last)
+    grad_z, by_pole, adjoint = torch.empty(z.shape), torch.zeros(zi.shape, dtype=torch.float64), copied(grad_last)
     share(z.shape[0], partial(backward, *(array(t) for t in (grad, z, pole, zi, grad_z, by_pole, adjoint))))
     return grad_z, by_pole.sum(0), adjoint
