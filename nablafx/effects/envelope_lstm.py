@@ -14,18 +14,20 @@ from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.envelopes import EnvelopeBank
 from nablafx.layers.held import Held
 from nablafx.layers.recurrent import Recurrent
+from nablafx.layers.resonators import POLES, ResonantFilter, ResonatorBank
 
 
 class EnvelopeLSTM(Effect):
     """An LSTM that hears bands and envelopes of the audio, and beside it a gain of the dry audio that it sets.
 
-        b, v = FIR(x),   e = EnvelopeBank(v),   h = LSTM(b ⊕ e ⊕ cond)
-        y = act(FIR(a + g x)),   (a, g) = Linear(h)
+        r = ResonatorBank(x),   b, v = FIR(x),   e = EnvelopeBank(v),   h = LSTM(r ⊕ b ⊕ e ⊕ cond)
+        y = act(FIR(ResonantFilter(a + g x))),   (a, g) = Linear(h)
 
     An LSTM has to learn to remember a level, for which time is short; followers with time constants up to `slowest_ms`
-    tell it. And what a compressor does is a gain: it is one multiplication here. The bands are `num_bands` learned
-    filters, the first of which begins as the audio itself; so do the filters before the envelopes, but for some noise,
-    and the last one. Conditioning appends features as for :class:`nablafx.effects.lstm.LSTM`.
+    tell it. It has to make the tone of what clips out of the same units; learned poles before and after it do. And what
+    a compressor does is a gain: it is one multiplication here. The bands are `num_bands` learned filters, the first of
+    which begins as the audio itself; so do the filters before the envelopes, but for some noise, and the last ones.
+    Conditioning appends features as for :class:`nablafx.effects.lstm.LSTM`.
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class EnvelopeLSTM(Effect):
         hidden_size: int = 32,
         num_bands: int = 4,
         num_envelopes: int = 8,
+        num_resonators: int = 8,
+        num_poles: int = 4,
         kernel_size: int = 32,
         fastest_ms: float = 1.0,
         slowest_ms: float = 500.0,
@@ -46,23 +50,29 @@ class EnvelopeLSTM(Effect):
             num_controls: controls of the device; supplied by the data.
             num_bands: filters whose output the LSTM hears as it is.
             num_envelopes: filters whose envelope it hears.
+            num_resonators: pairs of poles whose output it hears.
+            num_poles: pairs of poles that the output passes.
             kernel_size: taps of each filter.
             fastest_ms, slowest_ms: the first and the last time constant before training.
             conditioning: recipe, the class FixedConditioning, TVFiLM or FiLM.
             sample_rate: Hz; supplied by the data.
         """
         super().__init__()
-        if num_bands < 0 or num_envelopes < 1:
+        if num_bands < 0 or min(num_envelopes, num_resonators, num_poles) < 1:
             raise ValueError(
-                f"EnvelopeLSTM: num_bands is {num_bands}, num_envelopes {num_envelopes}; at least 0 and 1 are needed"
+                f"EnvelopeLSTM: num_bands is {num_bands}, num_envelopes {num_envelopes}, num_resonators "
+                f"{num_resonators}, num_poles {num_poles}; at least 0, 1, 1 and 1 are needed"
             )
         self.conditioning = build_appended(conditioning, num_controls, type(self).__name__)
         self.num_controls = self.conditioning.num_controls
         self.frame_size = self.conditioning.frame_size
+        self.resonators = ResonatorBank(num_resonators, sample_rate)
         self.filters = CausalConv1d(1, num_bands + num_envelopes, kernel_size)
         self.envelopes = EnvelopeBank(num_envelopes, sample_rate, fastest_ms, slowest_ms)
-        self.lstm = Recurrent(num_bands + num_envelopes + self.conditioning.num_features, hidden_size)
+        heard = num_resonators + num_bands + num_envelopes + self.conditioning.num_features
+        self.lstm = Recurrent(heard, hidden_size)
         self.readout = nn.Linear(hidden_size, 2)
+        self.tone = ResonantFilter(num_poles, sample_rate)
         self.last = CausalConv1d(1, 1, kernel_size)
         self.output_activation = make_output_activation(output_activation)
         self._begin(num_bands)
@@ -82,23 +92,30 @@ class EnvelopeLSTM(Effect):
 
     def process(self, x: Tensor, controls: Tensor | None, state: Any) -> tuple[Tensor, Any]:
         cond, shared = self.conditioning.encode(x, controls, state["conditioning"])
-        z, past = self.filters(x, state["filters"])
-        heard, envelopes = self.envelopes(z, state["envelopes"])
+        r, resonators = self.resonators(x, state["resonators"])
+        z, filters = self.filters(x, state["filters"])
+        heard, envelopes = self.envelopes(torch.cat([r, z], dim=1), state["envelopes"])
         h, lstm = self.lstm(self._appended(heard, cond), state["lstm"])
-        y, last = self.last(self._read(h, x), state["last"])
-        after = {"conditioning": shared, "filters": past, "envelopes": envelopes, "lstm": lstm, "last": last}
-        return self.output_activation(y), after
+        y, tone = self.tone(self._read(h, x), state["tone"])
+        y, last = self.last(y, state["last"])
+        after = {"conditioning": shared, "resonators": resonators, "filters": filters, "envelopes": envelopes}
+        return self.output_activation(y), {**after, "lstm": lstm, "tone": tone, "last": last}
 
     def rest(self, x: Tensor, controls: Tensor | None) -> Any:
         cond, shared = self.conditioning.rest(x, controls)
-        z, past = self.filters.rest(x)
-        heard, envelopes = self.envelopes.rest(z)
+        r, resonators = self.resonators.rest(x)
+        z, filters = self.filters.rest(x)
+        heard, envelopes = self.envelopes.rest(torch.cat([r, z], dim=1))
         h, lstm = self.lstm.rest(self._appended(heard, cond).squeeze(1))
-        _, last = self.last.rest(self._read(h.unsqueeze(1), x))
-        return {"conditioning": shared, "filters": past, "envelopes": envelopes, "lstm": lstm, "last": last}
+        y, tone = self.tone.rest(self._read(h.unsqueeze(1), x))
+        _, last = self.last.rest(y)
+        before = {"conditioning": shared, "resonators": resonators, "filters": filters, "envelopes": envelopes}
+        return {**before, "lstm": lstm, "tone": tone, "last": last}
 
     def parameter_options(self) -> dict[str, dict[str, float]]:
-        return {"envelopes": {"lr_multiplier": 0.1, "weight_decay": 0.0}}
+        # few numbers that decide much, each with a place to start from
+        slow = ("envelopes", *(f"{part}.{name}" for part in ("resonators", "tone") for name in POLES))
+        return dict.fromkeys(slow, {"lr_multiplier": 0.1, "weight_decay": 0.0})
 
     def _appended(self, heard: Tensor, cond: Held | None) -> Tensor:
         """heard (B, T, I) and what the conditioning says, (B, T, I + F)."""
