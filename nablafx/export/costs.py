@@ -161,7 +161,8 @@ def _(module: LSTM, held: int = 0) -> float:
 @macs.register
 def _(module: EnvelopeLSTM, held: int = 0) -> float:
     followers, gain = len(module.envelopes.log_time_ms), 1
-    return macs(module.filters) + followers + _appended(module) + macs(module.readout) + gain + macs(module.last)
+    heard = macs(module.resonators) + macs(module.filters) + followers
+    return heard + _appended(module) + macs(module.readout) + gain + macs(module.tone) + macs(module.last)
 
 
 def _appended(module: LSTM | EnvelopeLSTM) -> float:

@@ -13,6 +13,7 @@ from nablafx.export.nam import NamLinear
 from nablafx.export.operators import block_for, diagonal_scan
 from nablafx.layers.diagonal_ssm import DiagonalSSM
 from nablafx.layers.envelopes import EnvelopeBank
+from nablafx.layers.resonators import ResonatorBank
 from nablafx.processors import StaticFIRFilter
 
 
@@ -53,6 +54,21 @@ class StateSpace(nn.Module):
 @export_form.register
 def _(layer: DiagonalSSM, block_size: int | None) -> nn.Module:
     return StateSpace(layer.system(), block_for(block_size), layer.D.dtype)
+
+
+class Spread(StateSpace):
+    """A bank of systems that all hear one channel."""
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(x.expand(-1, len(self._system.direct), -1), state)
+
+    def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return super().rest(x.expand(-1, len(self._system.direct), -1))
+
+
+@export_form.register
+def _(layer: ResonatorBank, block_size: int | None) -> nn.Module:
+    return Spread(layer.system(), block_for(block_size), layer.D.dtype)
 
 
 class Followers(nn.Module):

@@ -15,9 +15,9 @@ from .committed import CHAINS, GRID, NETS, OVERLAYS, build, build_chain, config
 COUNTS = {
     ("lstm/32", None, 0): 4_513,
     ("lstm/96", None, 0): 38_113,
-    # filters, time constants, gates, read-out, last filter
-    ("envelope-lstm/16", None, 0): 12 * 33 + 8 + 4 * 16 * (12 + 16 + 2) + 2 * 17 + 33,
-    ("envelope-lstm/32", None, 0): 6_391,
+    # resonators, filters, time constants, gates, read-out, last poles and filter
+    ("envelope-lstm/16", None, 0): 8 * 6 + 12 * 33 + 8 + 4 * 16 * (20 + 16 + 2) + 2 * 17 + 18 + 33,
+    ("envelope-lstm/32", None, 0): 7_481,
     ("tcn/45-s", None, 0): 7_457,
     ("tcn/45-l", None, 0): 7_297,
     ("tcn/250-s", None, 0): 14_465,
@@ -39,7 +39,7 @@ COUNTS = {
     ("s4/l", "tfilm", 0): 70_193,
     ("lstm/32", "fixed", 4): 5_025,
     ("lstm/32", "tvcond", 4): 8_033,
-    ("envelope-lstm/32", "fixed", 4): 6_391 + 4 * 32 * 4,
+    ("envelope-lstm/32", "fixed", 4): 7_481 + 4 * 32 * 4,
     ("lstm/96", "fixed", 4): 39_649,
     ("lstm/96", "tvcond", 4): 45_729,
     ("tcn/45-s", "film", 4): 15_009,

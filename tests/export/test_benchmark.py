@@ -62,8 +62,8 @@ COUNTS = {
         partial(LSTM, 3, conditioning=partial(TVFiLM, num_features=16)),
         LSTM_MACS + (4 * 16 * (1 + 3 + 16) + 3 * 16 + 4 * 32 * 16) / 128,
     ),
-    # filters, followers, gates, read-out and gain, the last filter
-    "envelopes": (EnvelopeLSTM, 12 * 32 + 8 + 4 * 32 * (12 + 32) + 3 * 32 + 2 * 32 + 1 + 32),
+    # resonators, filters, followers, gates, read-out and gain, the last poles and filter
+    "envelopes": (EnvelopeLSTM, 8 * 9 + 12 * 32 + 8 + 4 * 32 * (20 + 32) + 3 * 32 + 2 * 32 + 1 + (4 * 8 + 1) + 32),
     "deep": (partial(LSTM, num_layers=2), LSTM_MACS + 4 * 32 * 64 + 3 * 32),
 }
 

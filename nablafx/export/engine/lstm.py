@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from nablafx.effects import LSTM, EnvelopeLSTM
-from nablafx.export.engine.blocks import Convolution
+from nablafx.export.engine.blocks import Convolution, StateSpace
 from nablafx.export.engine.filters import Line
 from nablafx.export.engine.lowering import (
     Plan,
@@ -17,12 +18,14 @@ from nablafx.export.engine.lowering import (
     lower_activation,
     lower_effect,
     numbers,
+    padded,
     readout_of,
     rule_for,
 )
 from nablafx.export.engine.modulations import lower_conditioning
 from nablafx.export.engine.recurrence import RecurrentLayer
 from nablafx.kernels.streams.nets import LANES, bend, convolve, follow_levels, mix, read_gain
+from nablafx.layers.causal_conv import CausalConv1d
 from nablafx.layers.recurrent import Recurrent
 
 
@@ -108,11 +111,14 @@ class LSTMPlan:
 
 
 class EnvelopePlan:
-    """Filters, followers of what some of them give, the layers, and a gain that these set."""
+    """Filters, followers of what some of them give, the layers, a gain that these set, and filters again."""
 
     def __init__(self, effect: EnvelopeLSTM, size: int) -> None:
-        heard, poles = effect.filters.out_channels, numbers(effect.envelopes.poles())
-        self._filters = Convolution(effect.filters, size)
+        poles, self._resonators = numbers(effect.envelopes.poles()), len(effect.resonators.D)
+        self._resonant = StateSpace(effect.resonators, size)
+        self._spread = np.zeros((size, padded(self._resonators)), np.float32)
+        self._filters = Convolution(_behind(self._resonators, effect.filters), size)
+        heard = self._resonators + effect.filters.out_channels
         self._bands = heard - len(poles)
         self._poles = self._by_feature(poles)
         self._envelopes = np.zeros_like(self._poles)
@@ -120,6 +126,8 @@ class EnvelopePlan:
         self._layers = Layers(effect.conditioning, effect.lstm, size, heard)
         self._weight = in_lanes(numbers(effect.readout.weight)).astype(np.float32)
         self._bias = numbers(effect.readout.bias).astype(np.float32)
+        self._tone = StateSpace(effect.tone, size)
+        self._toned = np.zeros((size, LANES), np.float32)
         self._last = Line(numbers(effect.last.weight)[0, 0, ::-1], size)
         self._offset = readout_of(effect.last)[1]
         self._kind, self._table = rule_for(lower_activation, effect.output_activation)(effect.output_activation, size)
@@ -130,16 +138,22 @@ class EnvelopePlan:
         self._layers.turn(controls)
 
     def load(self, state: Any) -> None:
+        self._resonant.load(state["resonators"])
         self._filters.load(state["filters"])
         self._envelopes[:] = self._by_feature(numbers(state["envelopes"])[0])
         self._layers.load(state["conditioning"], state["lstm"])
+        self._tone.load(state["tone"])
         self._last.load(numbers(state["last"])[0, 0])
 
     def run(self, x: np.ndarray, length: int) -> np.ndarray:
         z = self._filters.run(x, length)
+        self._spread[:length] = x[:length]
+        z[:length, : self._resonators] = self._resonant.run(self._spread, length)[:length, : self._resonators]
         follow_levels(z, self._bands, self._poles, self._envelopes, self._followed, length)
         h = self._layers.run(x, z, length)
         read_gain(h, self._weight, self._bias, x, self._out, length)
+        self._toned[:length, 0] = self._out[:length]
+        self._out[:length] = self._tone.run(self._toned, length)[:length, 0]
         self._last.run(self._out, length)
         self._out[:length] += self._offset
         bend(self._y, self._kind, self._table, length)
@@ -148,6 +162,17 @@ class EnvelopePlan:
     def _by_feature(self, values: np.ndarray) -> np.ndarray:
         """Values (C,) of the followers at the places of their features, (G, LANES)."""
         return by_group(in_lanes(np.pad(values, (self._bands, 0))), np.float64)
+
+
+def _behind(channels: int, conv: CausalConv1d) -> CausalConv1d:
+    """A convolution whose outputs leave room for so many channels before them."""
+    roomy = CausalConv1d(conv.in_channels, channels + conv.out_channels, conv.kernel_size[0])
+    with torch.no_grad():
+        for room, given in ((roomy.weight, conv.weight), (roomy.bias, conv.bias)):
+            assert room is not None and given is not None
+            room[:channels] = 0
+            room[channels:] = given
+    return roomy
 
 
 @lower_effect.register
