@@ -39,28 +39,30 @@ def forward(z, pole, state, out, first, last):
 
 @njit(**LOOP)
 def backward(grad, z, pole, zi, grad_z, by_pole, adjoint, first, last):
-    """grad (B, T, K + C); by_pole (B, C) gets each item's part; adjoint (B, C), of the last e, becomes that of zi."""
+    """grad (B, T, K + C); by_pole (B, C) gets each item's part; adjoint (B, C), of the last e, becomes that of zi.
+
+    One follower after the other: what goes back from sample to sample stays in a register.
+    """
     followers, length = len(pole), z.shape[2]
     passed = z.shape[1] - followers
-    before, slopes = np.empty((length + 1, followers)), np.empty(length * followers, np.float32)
+    before, slopes = np.empty(length + 1), np.empty(length, np.float32)
     for item in range(first, last):
-        before[0] = zi[item]
-        for t in range(length):
-            for c in range(passed):
+        for c in range(passed):
+            for t in range(length):
                 grad_z[item, c, t] = grad[item, t, c]
-            for c in range(followers):
-                u = abs(np.float64(z[item, passed + c, t]))
-                before[t + 1, c] = u + pole[c] * (before[t, c] - u)
-        e = before.reshape(-1)[followers:]
-        for n in range(len(slopes)):
-            slopes[n] = SLOPE / (np.float32(e[n]) + FLOOR)
-        g, sums = adjoint[item], by_pole[item]
-        for t in range(length - 1, -1, -1):
-            for c in range(followers):
-                x = z[item, passed + c, t]
-                g[c] += np.float64(grad[item, t, passed + c]) * slopes[t * followers + c]
-                sums[c] += g[c] * (before[t, c] - abs(np.float64(x)))
-                by_u = np.float32(g[c] * (1 - pole[c]))
-                # as of torch's abs, nothing at 0
-                grad_z[item, passed + c, t] = by_u if x > 0 else (-by_u if x < 0 else by_u * x)
-                g[c] *= pole[c]
+        for c in range(followers):
+            x, by_x, p = z[item, passed + c], grad_z[item, passed + c], pole[c]
+            e = before[0] = zi[item, c]
+            for t in range(length):
+                e = p * e + (1 - p) * abs(np.float64(x[t]))
+                before[t + 1] = e
+            for t in range(length):
+                slopes[t] = SLOPE / (np.float32(before[t + 1]) + FLOOR) * grad[item, t, passed + c]
+            g, total = adjoint[item, c], 0.0
+            for t in range(length - 1, -1, -1):
+                g += slopes[t]
+                total += g * (before[t] - abs(np.float64(x[t])))
+                # as of torch's abs, nothing at 0; a branch by the sign of audio would be guessed wrong half the time
+                by_x[t] = np.float32((1 - p) * g) * (np.float32(x[t] > 0) - np.float32(x[t] < 0))
+                g *= p
+            by_pole[item, c], adjoint[item, c] = total, g
