@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nablafx.effects.base import Effect
-from nablafx.effects.stack import ConditioningRecipe, build_conditioning
+from nablafx.effects.stack import ConditioningRecipe, build_appended
 from nablafx.layers.activation import OutputActivation, make_output_activation
 from nablafx.layers.recurrent import Recurrent
 
@@ -41,12 +41,7 @@ class LSTM(Effect):
         """
         super().__init__()
         self.cold_start = cold_start
-        self.conditioning = build_conditioning(conditioning, num_controls, type(self).__name__)
-        if conditioning is not None and not self.conditioning.num_features:
-            raise ValueError(
-                f"LSTM: {type(self.conditioning).__name__} modulates layers and has nothing to append to an LSTM's "
-                "input; use FixedConditioning (-c cfg/model/with/fixed.yaml) or TVFiLM (-c cfg/model/with/tvcond.yaml)"
-            )
+        self.conditioning = build_appended(conditioning, num_controls, type(self).__name__)
         self.num_controls = self.conditioning.num_controls
         self.frame_size = self.conditioning.frame_size
         self.lstm = Recurrent(1 + self.conditioning.num_features, hidden_size, num_layers)

@@ -34,6 +34,21 @@ def build_conditioning(recipe: ConditioningRecipe | None, num_controls: int, eff
     return (recipe or Unconditioned)(num_controls)
 
 
+def build_appended(recipe: ConditioningRecipe | None, num_controls: int, effect: str) -> Conditioning:
+    """As `build_conditioning`, for an effect that appends the features of its conditioning to an LSTM's input.
+
+    Raises:
+        ValueError: the conditioning has none.
+    """
+    conditioning = build_conditioning(recipe, num_controls, effect)
+    if recipe is not None and not conditioning.num_features:
+        raise ValueError(
+            f"{effect}: {type(conditioning).__name__} modulates layers and has nothing to append to an LSTM's input; "
+            "use FixedConditioning (-c cfg/model/with/fixed.yaml) or TVFiLM (-c cfg/model/with/tvcond.yaml)"
+        )
+    return conditioning
+
+
 class Block(nn.Module):
     """One layer of a stack. `h` is what flows between blocks, a tensor or a tuple of them."""
 

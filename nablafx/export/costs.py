@@ -10,6 +10,7 @@ One sample of a stream costs each layer the sample alone, since what was before 
     FIR filter           one a tap
     rational curve       one a coefficient
     network of sines     its weights
+    follower             1
     compressor           7
     gain, offset, mix    one
     gate                 one a channel
@@ -34,7 +35,7 @@ from nablafx.conditioning.film import FiLMModulation
 from nablafx.conditioning.tfilm import BlockModulation
 from nablafx.conditioning.tvfilm import TVFiLMModulation
 from nablafx.controllers import Controller, DynamicController
-from nablafx.effects import GCN, LSTM, Effect
+from nablafx.effects import GCN, LSTM, Effect, EnvelopeLSTM
 from nablafx.effects.gcn import GCNBlock
 from nablafx.effects.stack import StackedEffect
 from nablafx.layers.block_lstm import BlockLSTM
@@ -154,12 +155,22 @@ def _(module: GCN, held: int = 0) -> float:
 
 @macs.register
 def _(module: LSTM, held: int = 0) -> float:
+    return _appended(module) + macs(module.linear) + (module.direct_gain is not None)
+
+
+@macs.register
+def _(module: EnvelopeLSTM, held: int = 0) -> float:
+    followers, gain = len(module.envelopes.log_time_ms), 1
+    heard = macs(module.resonators) + macs(module.filters) + followers
+    return heard + _appended(module) + macs(module.readout) + gain + macs(module.tone) + macs(module.last)
+
+
+def _appended(module: LSTM | EnvelopeLSTM) -> float:
+    """Of the LSTM and its conditioning: features that hold are taken up into the biases when they change."""
     conditioning, lstm = module.conditioning, module.lstm
-    # features that hold are taken up into the biases when they change
     appended = 4 * lstm.hidden_size * conditioning.num_features
     again = appended / conditioning.listener.block_size if isinstance(conditioning, TVFiLM) else 0
-    direct = module.direct_gain is not None
-    return macs(lstm) - appended + again + macs(conditioning) + macs(module.linear) + direct
+    return macs(lstm) - appended + again + macs(conditioning)
 
 
 @macs.register

@@ -12,17 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nablafx.dsp import ssm
-from nablafx.export.nam import NamLinear
-from nablafx.export.operators import block_for, block_peaks, diagonal_scan, lstm
+from nablafx.export.operators import block_peaks, lstm
 from nablafx.kernels import conv
 from nablafx.layers.block_lstm import BlockLSTM
 from nablafx.layers.causal_conv import CausalConv1d, Mixing
-from nablafx.layers.diagonal_ssm import DiagonalSSM
 from nablafx.layers.held import Held, governing
 from nablafx.layers.recurrent import Recurrent
 from nablafx.layers.running_norm import RunningNorm
-from nablafx.processors import StaticFIRFilter
 
 State = Any
 
@@ -209,90 +205,3 @@ class Statistics(nn.Module):
 @export_form.register
 def _(layer: RunningNorm, block_size: int | None) -> nn.Module:
     return Statistics(layer)
-
-
-class StateSpace(nn.Module):
-    """A diagonal state-space system as one table: what a block of samples and the state before it make.
-
-    State: (1, H, 2, N), real and imaginary parts.
-    """
-
-    table: Tensor
-    powers: Tensor
-
-    def __init__(self, layer: DiagonalSSM, block_size: int) -> None:
-        super().__init__()
-        self._rest = layer.rest
-        system = layer.system()
-        powers = torch.exp(system.log_z.unsqueeze(-1) * torch.arange(block_size + 1))
-        response = F.pad(ssm.kernel(system, block_size), (block_size - 1, 0))
-        entry = (system.gain.unsqueeze(-1) * powers[..., :-1]).flip(-1).transpose(-1, -2)
-        readout = 2 * system.readout.unsqueeze(-1) * powers[..., 1:]
-        re, im = (torch.diag_embed(part) for part in (powers[..., -1].real, powers[..., -1].imag))
-        rows = (
-            [response.unfold(-1, block_size, 1).flip(-2), entry.real, entry.imag],
-            [readout.real, re, im],
-            [-readout.imag, -im, re],
-        )
-        dtype = layer.D.dtype
-        self.register_buffer("table", torch.cat([torch.cat(row, dim=-1) for row in rows], dim=-2).to(dtype))
-        self.register_buffer("powers", torch.view_as_real(powers).permute(2, 0, 3, 1).to(dtype).contiguous())
-
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        return diagonal_scan(x, state, self.table, self.powers)
-
-    def rest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, state = self._rest(x)
-        return y, state.transpose(-1, -2)
-
-
-@export_form.register
-def _(layer: DiagonalSSM, block_size: int | None) -> nn.Module:
-    return StateSpace(layer, block_for(block_size))
-
-
-class FIR(nn.Module):
-    """A FIR filter of the taps that its net has drawn."""
-
-    taps: Tensor
-
-    def __init__(self, processor: StaticFIRFilter) -> None:
-        super().__init__()
-        self.register_buffer("taps", processor.siren().detach())
-
-    def forward(self, x: Tensor, u: None, state: Tensor, dry: Tensor) -> tuple[Tensor, Tensor]:
-        return _convolved(x, self.taps, state)
-
-    def rest(self, x: Tensor, u: None, dry: Tensor) -> tuple[Tensor, Tensor]:
-        return x * self.taps.sum(), x.expand(-1, -1, len(self.taps) - 1)
-
-
-@export_form.register
-def _(layer: StaticFIRFilter, block_size: int | None) -> nn.Module:
-    return FIR(layer)
-
-
-class ImpulseResponse(nn.Module):
-    """The impulse response of a .nam file, an effect of its own."""
-
-    def __init__(self, net: NamLinear) -> None:
-        super().__init__()
-        self.net = net
-
-    def resting(self, x: Tensor, controls: None) -> Tensor:
-        return self.net.resting(x, controls)
-
-    def process(self, x: Tensor, controls: None, state: Tensor) -> tuple[Tensor, Tensor]:
-        y, state = _convolved(x, self.net.response, state)
-        return (y if self.net.bias is None else y + self.net.bias), state
-
-
-@export_form.register
-def _(layer: NamLinear, block_size: int | None) -> nn.Module:
-    return ImpulseResponse(layer)
-
-
-def _convolved(x: Tensor, taps: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`nablafx.dsp.filtering.fir`, for any number of samples in one way: directly."""
-    x = torch.cat([context, x], dim=-1)
-    return F.conv1d(x, taps.flip(0).view(1, 1, -1)), x[..., x.shape[-1] - len(taps) + 1 :]

@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from nablafx.effects import Effect
 from nablafx.effects.base import WHOLE
+from nablafx.export import linear_forms  # noqa: F401  forms are known once they are imported
 from nablafx.export.formats import ExportError
 from nablafx.export.forms import Convolution, export_form
 

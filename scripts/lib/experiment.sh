@@ -37,7 +37,7 @@ train() {
   choose model "${parts[0]}"
   for part in "${parts[@]:1}"; do choose model/with "$part"; done
   case "$recipe$model" in
-    published-lstm/*+tvcond) trainer=tbptt-tvcond ;;
+    published-*lstm/*+tvcond) trainer=tbptt-tvcond ;;
     *lstm/*) trainer=tbptt ;;
     *graybox/*) trainer=graybox ;;
     *) trainer=blackbox ;;

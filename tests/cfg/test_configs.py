@@ -38,7 +38,8 @@ def names(folder: str, pattern: str = "*.yaml") -> list[str]:
     return sorted(str(path.relative_to(CFG).with_suffix("")) for path in (CFG / folder).glob(pattern))
 
 
-NETS = [name for kind in ("tcn", "gcn", "s4", "lstm") for name in names(f"model/{kind}")]
+KINDS = ("tcn", "gcn", "s4", "lstm", "envelope-lstm")
+NETS = [name for kind in KINDS for name in names(f"model/{kind}")]
 CHAINS = names("model/graybox")
 STEERED = [name for name in CHAINS if name.endswith("-cond")]
 UNSTEERED = [name for name in CHAINS if name not in STEERED]
@@ -170,8 +171,8 @@ def test_an_inverted_chain(model, plain, turned, tmp_path):
 def conditioned() -> list[tuple[str, str]]:
     """Every net with a conditioning, and every conditioning with every kind of net."""
     pairs = []
-    for kind in ("tcn", "gcn", "s4", "lstm"):
-        sizes, overlays = names(f"model/{kind}"), FOR_LSTM if kind == "lstm" else FOR_LAYERS
+    for kind in KINDS:
+        sizes, overlays = names(f"model/{kind}"), FOR_LSTM if "lstm" in kind else FOR_LAYERS
         count = max(len(sizes), len(overlays))
         pairs += [(sizes[n % len(sizes)], overlays[n % len(overlays)]) for n in range(count)]
     return pairs

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nablafx.conditioning import FiLM, FixedConditioning, TFiLM, TinyTFiLM, TVFiLM
-from nablafx.effects import GCN, LSTM, S4, TCN
+from nablafx.effects import GCN, LSTM, S4, TCN, EnvelopeLSTM
 from tests.layers.oracle import Lstm, array, lstm_weights
 
 BLOCK = 16
@@ -86,15 +86,17 @@ def test_fixed_conditioning_cannot_modulate_layers(effect):
         effect(2, conditioning=FixedConditioning)
 
 
+@pytest.mark.parametrize("effect", [LSTM, EnvelopeLSTM])
 @pytest.mark.parametrize("kind", [TFiLM, TinyTFiLM])
 @pytest.mark.parametrize("controls", [0, 2])
-def test_conditioning_of_layers_cannot_be_appended(kind, controls):
-    message = rf"LSTM: {kind.__name__} modulates layers and has nothing to append .*; use FixedConditioning .* TVFiLM"
+def test_conditioning_of_layers_cannot_be_appended(kind, controls, effect):
+    told = f"{effect.__name__}: {kind.__name__} modulates layers and has nothing to append"
+    message = rf"{told} .*; use FixedConditioning .* TVFiLM"
     with pytest.raises(ValueError, match=message):
-        LSTM(controls, conditioning=kind)
+        effect(controls, conditioning=kind)
 
 
-@pytest.mark.parametrize("effect", [TCN, GCN, S4, LSTM])
+@pytest.mark.parametrize("effect", [TCN, GCN, S4, LSTM, EnvelopeLSTM])
 def test_every_conditioning_without_controls_hears_the_audio(effect):
     """TVFiLM needs no knobs, and none are asked for."""
     model = effect(0, conditioning=TVFiLM)

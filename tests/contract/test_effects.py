@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .cases import BLOCK, CASES, NETS, NUM_CONTROLS, ROUNDED, controls_for
 
 # sizes of pieces, and lengths of streams that hold several of them and of the blocks
-CUTS = {1: 44, 7: 100, BLOCK - 1: 100, BLOCK: 100, BLOCK + 1: 100, 4800: 5000}
+CUTS = {1: 44, 7: 100, BLOCK - 1: 100, BLOCK: 100, BLOCK + 1: 100, 1200: 1300}
 MIXED = [1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 600, 1]
 
 

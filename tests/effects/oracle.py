@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.signal import lfilter
 from torch import nn
 
-from nablafx.effects import GCN, S4, TCN
+from nablafx.effects import GCN, S4, TCN, EnvelopeLSTM
 from nablafx.layers.rational import Rational
 from tests.dsp.oracle import continuous, recurrence
-from tests.layers.oracle import array, convolve, sigmoid
+from tests.layers.oracle import Lstm, array, convolve, lstm_weights, sigmoid
 
 
 def activation(module: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
@@ -84,3 +85,27 @@ def s4(net: S4, x: np.ndarray) -> np.ndarray:
             z, z_held = z + w * h, z_held + w * held
         h, held = z, z_held
     return pointwise(net.mix, h)[0]
+
+
+def envelope_lstm(net: EnvelopeLSTM, x: np.ndarray) -> np.ndarray:
+    weight, bias, taps = array(net.filters.weight), array(net.filters.bias), array(net.last.weight)[0, 0, ::-1]
+    times_s = np.exp(array(net.envelopes.log_time_ms)) / 1000
+    z, bands = convolve(weight, bias, x[None], np.zeros(1)), len(bias) - len(times_s)
+    r = recurrence(continuous(net.resonators), np.repeat(x[None, None], len(net.resonators.D), 1))[0][0]
+    followed = []
+    for channel, held, time_s in zip(np.abs(z[bands:]), np.abs(bias[bands:]), times_s, strict=True):
+        p = np.exp(-1 / (time_s * net.envelopes.sample_rate))
+        followed.append(lfilter([1 - p], [1, -p], channel, zi=[p * held])[0])
+    lstm, (w_a, w_g), (b_a, b_g) = Lstm(lstm_weights(net.lstm)), array(net.readout.weight), array(net.readout.bias)
+
+    def heard(resonances: np.ndarray, band: np.ndarray, e: np.ndarray) -> np.ndarray:
+        return np.concatenate([resonances, band, 1 + 2 / 3 * np.log10(e + 1e-3)])
+
+    resting = w_a @ lstm.settle(heard(np.zeros(len(r)), bias[:bands], np.abs(bias[bands:]))) + b_a
+    units = [lstm.step(heard(*all_three)) for all_three in zip(r.T, z[:bands].T, np.transpose(followed), strict=True)]
+    y = np.array([w_a @ h + b_a + (w_g @ h + b_g) * s for h, s in zip(units, x, strict=True)])
+    tone = continuous(net.tone)
+    # held for ever: s' = A s + u = 0
+    state = -resting / tone.A
+    y, past = recurrence(tone, y[None, None], state[None])[0][0, 0], 2 * (tone.C * state).real.sum() + tone.D * resting
+    return np.convolve(np.concatenate([np.full(len(taps) - 1, past.item()), y]), taps, "valid") + net.last.bias.item()

@@ -1,4 +1,4 @@
-"""TCN, GCN and S4 against their definitions in numpy, with every option that changes the net."""
+"""TCN, GCN, S4 and EnvelopeLSTM against their definitions in numpy, with every option that changes the net."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nablafx.effects import GCN, LSTM, S4, TCN
+from nablafx.effects import GCN, LSTM, S4, TCN, EnvelopeLSTM
 
 from . import oracle
 
@@ -15,6 +15,7 @@ NETS = {
     "tcn": (TCN, {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 3, "channel_width": 4}),
     "gcn": (GCN, {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 3, "channel_width": 4}),
     "s4": (S4, {"num_blocks": 2, "num_states": 3, "channel_width": 4}),
+    "envelope_lstm": (EnvelopeLSTM, {"hidden_size": 5, "num_bands": 2, "num_envelopes": 3, "kernel_size": 4}),
 }
 OPTIONS = {
     "tcn": [
@@ -44,6 +45,14 @@ OPTIONS = {
         {"residual": False},
         {"act_type": "prelu"},
         {"act_type": "rational"},
+    ],
+    "envelope_lstm": [
+        {},
+        {"num_bands": 0},
+        {"num_envelopes": 1},
+        {"kernel_size": 1},
+        {"fastest_ms": 0.02, "slowest_ms": 0.1},
+        {"sample_rate": 8_000},
     ],
 }
 CASES = [(net, options) for net, all_of_it in OPTIONS.items() for options in all_of_it]
@@ -85,9 +94,9 @@ def test_channel_growth_widens_block_by_block():
     assert [b.mix.out_channels for b in make("gcn", channel_growth=2).blocks] == [4, 8, 16]
 
 
-@pytest.mark.parametrize("cls", [TCN, GCN, S4, LSTM])
+@pytest.mark.parametrize("cls", [TCN, GCN, S4, LSTM, EnvelopeLSTM])
 def test_output_activation(cls):
-    """TCN, S4 and LSTM end in tanh as published, GCN in nothing; either can be had of all."""
+    """TCN, S4 and LSTM end in tanh as published, the others in nothing; either can be had of all."""
     x = torch.randn(1, 1, 300) * 3
     outputs = []
     for options in ({}, {"output_activation": "none"}, {"output_activation": "tanh"}):
@@ -96,7 +105,7 @@ def test_output_activation(cls):
     default, linear, bent = outputs
     assert not torch.allclose(linear, bent, atol=1e-4)
     assert torch.equal(bent, torch.tanh(linear))
-    assert torch.equal(default, linear if cls is GCN else bent)
+    assert torch.equal(default, linear if cls in (GCN, EnvelopeLSTM) else bent)
 
 
 @pytest.mark.parametrize("cls", [TCN, GCN, S4, LSTM])
@@ -126,7 +135,7 @@ def test_lstm_without_its_residual():
     torch.testing.assert_close(outputs[0], outputs[1] + x)
 
 
-@pytest.mark.parametrize("cls", [TCN, GCN, S4, LSTM])
+@pytest.mark.parametrize("cls", [TCN, GCN, S4, LSTM, EnvelopeLSTM])
 def test_unknown_output_activation_is_told(cls):
     with pytest.raises(ValueError, match="output_activation: got 'sigmoid', needs one of tanh, none"):
         cls(output_activation="sigmoid")

@@ -11,7 +11,7 @@ import torch
 
 from nablafx.conditioning import FiLM, FixedConditioning, TFiLM, TinyTFiLM, TVFiLM
 from nablafx.controllers import DynamicCondController, DynamicController, StaticCondController, StaticController
-from nablafx.effects import GCN, LSTM, S4, TCN, Effect, GrayBox, Stage
+from nablafx.effects import GCN, LSTM, S4, TCN, Effect, EnvelopeLSTM, GrayBox, Stage
 from nablafx.export.exported import ExportEngine
 from nablafx.processors import (
     Compressor,
@@ -38,6 +38,7 @@ MODELS: dict[str, Callable[[], Effect]] = {
     "LSTM with knobs": partial(LSTM, NUM_CONTROLS, hidden_size=5, conditioning=FixedConditioning),
     "LSTM that is steered": partial(LSTM, hidden_size=5, conditioning=partial(TVFiLM, **AHEAD)),
     "cold LSTM": partial(LSTM, hidden_size=5, cold_start=True),
+    "LSTM of envelopes": partial(EnvelopeLSTM, NUM_CONTROLS, hidden_size=5, conditioning=partial(TVFiLM, **BEHIND)),
     "TCN": partial(TCN, num_blocks=3, channel_width=3, channel_growth=2, act_type="rational", residual_delay=1),
     "TCN of one tap": partial(TCN, num_blocks=2, kernel_size=1, act_type="prelu", direct_path=True),
     "TCN with knobs": partial(TCN, NUM_CONTROLS, num_blocks=2, channel_width=4, conditioning=FiLM),

@@ -13,7 +13,7 @@ import torch
 
 from nablafx.conditioning import FiLM, FixedConditioning, TFiLM, TinyTFiLM, TVFiLM
 from nablafx.controllers import DynamicCondController, DynamicController, StaticController
-from nablafx.effects import GCN, LSTM, S4, TCN, GrayBox, Stage
+from nablafx.effects import GCN, LSTM, S4, TCN, EnvelopeLSTM, GrayBox, Stage
 from nablafx.errors import UserError
 from nablafx.export import benchmark, paths, timing
 from nablafx.export.costs import macs, parameters, state_bytes
@@ -62,6 +62,8 @@ COUNTS = {
         partial(LSTM, 3, conditioning=partial(TVFiLM, num_features=16)),
         LSTM_MACS + (4 * 16 * (1 + 3 + 16) + 3 * 16 + 4 * 32 * 16) / 128,
     ),
+    # resonators, filters, followers, gates, read-out and gain, the last poles and filter
+    "envelopes": (EnvelopeLSTM, 8 * 9 + 12 * 32 + 8 + 4 * 32 * (20 + 32) + 3 * 32 + 2 * 32 + 1 + (4 * 8 + 1) + 32),
     "deep": (partial(LSTM, num_layers=2), LSTM_MACS + 4 * 32 * 64 + 3 * 32),
 }
 

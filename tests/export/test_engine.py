@@ -12,7 +12,7 @@ import torch
 
 from nablafx.conditioning import TFiLM, TinyTFiLM, TVFiLM
 from nablafx.controllers import StaticController
-from nablafx.effects import GCN, LSTM, S4, TCN, GrayBox, Stage
+from nablafx.effects import GCN, LSTM, S4, TCN, EnvelopeLSTM, GrayBox, Stage
 from nablafx.export.engine import NoLoweringError, NumbaEngine
 from nablafx.export.streamer import Streamer, TorchEngine
 from nablafx.kernels.streams import nets, signals
@@ -109,6 +109,10 @@ VARIANTS = {
     "deep LSTM": partial(
         LSTM, hidden_size=20, num_layers=3, direct_path=True, residual=False, output_activation="none"
     ),
+    "envelopes of two groups": partial(
+        EnvelopeLSTM, hidden_size=20, num_bands=18, num_envelopes=15, kernel_size=5, output_activation="tanh"
+    ),
+    "envelopes alone": partial(EnvelopeLSTM, num_bands=0),
     "deep LSTM that is steered": partial(
         LSTM, hidden_size=40, num_layers=2, conditioning=partial(TVFiLM, lookahead=False, **BLOCKWISE)
     ),

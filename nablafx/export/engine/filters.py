@@ -81,11 +81,14 @@ class PhaseShifting(Processing):
         blend(audio, self._quadrature, self._cosine, self._sine, block, offset, length)
 
 
-class Taps(Processing):
+class Line:
     """A FIR filter, tap by tap: of a thousand taps faster than transforms for blocks as short as a stream's."""
 
-    def __init__(self, processor: StaticFIRFilter, size: int) -> None:
-        taps = numbers(processor.siren())
+    def __init__(self, taps: np.ndarray, size: int) -> None:
+        """
+        Args:
+            taps: (L,), the first one meets the newest sample.
+        """
         self._past = len(taps) - 1
         self._taps = np.pad(taps, (0, -len(taps) % 4)).astype(np.float32)
         reach = len(self._taps) - 1
@@ -94,15 +97,30 @@ class Taps(Processing):
         self._ring = np.zeros((self._period + size + 3, 1), np.float32)
         self._y = np.zeros(size, np.float32)
 
-    def load(self, state: Any) -> None:
+    def load(self, past: np.ndarray) -> None:
+        """Set the samples before, (L - 1,)."""
         self._ring[:] = 0
         self._position = len(self._taps) - 1
-        self._ring[self._position - self._past : self._position, 0] = numbers(state)[0, 0]
+        self._ring[self._position - self._past : self._position, 0] = past
         again = len(self._ring) - self._period
         self._ring[self._period :] = self._ring[:again]
 
-    def run(self, audio: np.ndarray, dry: np.ndarray, length: int, block: int, offset: int) -> None:
+    def run(self, audio: np.ndarray, length: int) -> None:
+        """Change audio (size,) in place."""
         first = self._position
         self._position = enter(self._ring, first, self._period, audio.reshape(-1, 1), length)
         convolve_taps(self._ring, first, self._period, self._taps, self._y, length)
         audio[:length] = self._y[:length]
+
+
+class Taps(Processing):
+    """A FIR filter of the taps that its net has drawn."""
+
+    def __init__(self, processor: StaticFIRFilter, size: int) -> None:
+        self._line = Line(numbers(processor.siren()), size)
+
+    def load(self, state: Any) -> None:
+        self._line.load(numbers(state)[0, 0])
+
+    def run(self, audio: np.ndarray, dry: np.ndarray, length: int, block: int, offset: int) -> None:
+        self._line.run(audio, length)

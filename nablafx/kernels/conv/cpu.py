@@ -25,6 +25,11 @@ def convolve_backward(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, 
     return by_x, by_context, sums.taps(weight), sums.bias()
 
 
+def convolve_backward_weights(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -> Gradients:
+    sums = _block(PLAIN, x, context, weight, None, dilation).weights_back(grad)
+    return sums.taps(weight), sums.bias()
+
+
 def finish_tanh(
     z: Tensor, values: Tensor | None, block: int, offset: int, x: Tensor | None, residual: Tensor | None
 ) -> Tensor:

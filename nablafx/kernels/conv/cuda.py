@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nablafx.kernels.conv.cuda_launch import backward, block_of, forward, gradients
+from nablafx.kernels.conv.cuda_launch import backward, block_of, forward, gradients, weights_gradient
 
 
 def convolve(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
@@ -20,6 +20,13 @@ def convolve_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     grad = grad.contiguous()
     return *gradients(grad, x, context, weight, dilation), grad.sum((0, 2))
+
+
+def convolve_backward_weights(
+    grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int
+) -> tuple[Tensor, Tensor]:
+    grad = grad.contiguous()
+    return weights_gradient(grad, x.contiguous(), context, weight, dilation), grad.sum((0, 2))
 
 
 def finish_tanh(

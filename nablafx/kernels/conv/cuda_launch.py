@@ -140,10 +140,10 @@ def gradients(
         cuda_gradients.of_input[(tiling.tiles, batch)](
             *arrays, *sizes, *tiling.numbers, BESIDE=beside is not None, REPEATS=repeats, **options, num_warps=warps
         )
-    return grad_x, grad_context, _weights_gradient(grad_z, x, context, weight, dilation)
+    return grad_x, grad_context, weights_gradient(grad_z, x, context, weight, dilation)
 
 
-def _weights_gradient(grad_z: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -> Tensor:
+def weights_gradient(grad_z: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -> Tensor:
     batch, inputs, length = x.shape
     outputs, _, taps = weight.shape
     tiling, rows = _tiling(length, 0, dilation, SAMPLES), 16 if outputs <= 16 else 32

@@ -31,6 +31,16 @@ def _(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -
     return like(x, context, weight, weight[:, 0, 0])
 
 
+@torch.library.custom_op("nablafx::convolve_backward_weights", mutates_args=())
+def _convolve_backward_weights(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -> list[Tensor]:
+    return list(run("convolve_backward_weights", x, grad, x, context, weight, dilation))
+
+
+@_convolve_backward_weights.register_fake
+def _(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int) -> list[Tensor]:
+    return like(weight, weight[:, 0, 0])
+
+
 def _keep_convolve(ctx: Any, inputs: tuple, output: Tensor) -> None:
     x, context, weight, bias, ctx.dilation = inputs
     ctx.with_bias = bias is not None
@@ -38,8 +48,13 @@ def _keep_convolve(ctx: Any, inputs: tuple, output: Tensor) -> None:
 
 
 def _differentiate_convolve(ctx: Any, grad: Tensor) -> tuple:
-    *grads, of_bias = _convolve_backward(grad, *ctx.saved_tensors, ctx.dilation)
-    return *grads, of_bias if ctx.with_bias else None, None
+    of_x, of_context = None, None
+    if any(ctx.needs_input_grad[:2]):
+        of_x, of_context, of_weight, of_bias = _convolve_backward(grad, *ctx.saved_tensors, ctx.dilation)
+    else:
+        # a first layer hears audio, which learns nothing
+        of_weight, of_bias = _convolve_backward_weights(grad, *ctx.saved_tensors, ctx.dilation)
+    return of_x, of_context, of_weight, of_bias if ctx.with_bias else None, None
 
 
 convolve.register_autograd(_differentiate_convolve, setup_context=_keep_convolve)

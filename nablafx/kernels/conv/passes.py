@@ -48,6 +48,12 @@ class Pass(NamedTuple):
             back.features(arrays.no_taps(channels), self.beside, by_x, 0, 0, batch)
         return by_z, by_x, back.sums
 
+    def weights_back(self, grad: Tensor) -> Sums:
+        """Sums of PLAIN alone."""
+        back = _Back(self, grad, array(grad))
+        back.finish(0, self.shape[0])
+        return back.sums
+
     def block_back(
         self, weight: Tensor, dilation: int, context: Tensor, grad: Tensor, *gate: Any
     ) -> tuple[Tensor, Tensor, Sums]:

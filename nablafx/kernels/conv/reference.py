@@ -41,6 +41,13 @@ def convolve_backward(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, 
     return _gradients(run, (x, context, weight, weight.new_zeros(weight.shape[0])), grad)
 
 
+def convolve_backward_weights(
+    grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, dilation: int
+) -> tuple[Tensor, ...]:
+    """Those of weight and of a bias alone."""
+    return convolve_backward(grad, x, context, weight, dilation)[2:]
+
+
 def finish_tanh(
     z: Tensor, values: Tensor | None, block: int, offset: int, x: Tensor | None, residual: Tensor | None
 ) -> Tensor:

@@ -59,6 +59,7 @@ def _calls(sizes: Sizes, gated: bool) -> Iterator[Call]:
     grad, grad_s, grad_z = noise(batch, width, length), noise(batch, 1, length), noise(batch, outputs, length)
     yield "convolve", past[:5]
     yield "convolve_backward", (grad_z, x, context, weight, dilation)
+    yield "convolve_backward_weights", (grad_z, x, context, weight, dilation)
     if gated:
         beside, (mix, mix_bias, skip) = None if bare else x, (noise(width, width), noise(width), noise(width))
         yield "finish_gate", (z, *held, beside, mix, mix_bias, skip)

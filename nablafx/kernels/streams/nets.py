@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from nablafx.kernels.vectors import LANES, LOOP, NOTHING, load, scaled, sigmoid, store, tanh, total, weighted
+from nablafx.kernels.envelopes.loops import FLOOR, ONE, SLOPE
+from nablafx.kernels.vectors import LANES, LOOP, NOTHING, load, log, scaled, sigmoid, store, tanh, total, weighted
 
 TANH, RELU, PRELU, RATIONAL = 1, 2, 3, 4
 
@@ -148,6 +149,42 @@ def mix(h, weight, bias, added, out, length):
         for first in range(0, h.shape[1], LANES):
             y = weighted(load(h[t, first:]), load(weight[first:]), y)
         out[t] = total(y) + bias + added[t]
+
+
+@njit(**LOOP)
+def read_gain(h, weight, bias, x, out, length):
+    """out[t] = a + g x[t], where a and g are the two values weight (2, W) h[t] + bias."""
+    for t in range(length):
+        a = g = NOTHING
+        for first in range(0, h.shape[1], LANES):
+            v = load(h[t, first:])
+            a, g = weighted(v, load(weight[0, first:]), a), weighted(v, load(weight[1, first:]), g)
+        out[t] = total(a) + bias[0] + (total(g) + bias[1]) * x[t, 0]
+
+
+@njit(**LOOP)
+def follow_levels(z, bands, poles, state, levels, length):
+    """The features z (T, W) from number `bands` on become levels: see :mod:`nablafx.dsp.envelopes`.
+
+    poles: (G, LANES) float64, of the bands anything; state: the same of envelopes, overwritten; levels: (T, LANES),
+    scratch.
+    """
+    for g in range(len(poles)):
+        first = g * LANES
+        if first + LANES <= bands:
+            continue
+        e, p = state[g], poles[g]
+        for t in range(length):
+            for lane in range(LANES):
+                u = abs(float(z[t, first + lane]))
+                e[lane] = u + p[lane] * (e[lane] - u)
+                levels[t, lane] = e[lane]
+        values = levels.reshape(-1)[: length * LANES]
+        for n in range(len(values)):
+            values[n] = ONE + SLOPE * log(values[n] + FLOOR)
+        for t in range(length):
+            for lane in range(max(bands - first, 0), LANES):
+                z[t, first + lane] = levels[t, lane]
 
 
 @njit(**LOOP)

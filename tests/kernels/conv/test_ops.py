@@ -57,6 +57,18 @@ def test_gradients_of_what_is_called(monkeypatch, bare):
             assert (found - expected).abs().max() <= 2e-5 * expected.abs().max(), function
 
 
+def test_a_first_layer_learns_without_gradients_of_the_audio(monkeypatch):
+    """The weights' are the same, bit by bit."""
+    monkeypatch.setattr(blocks, "_FEW", 0)
+    x, context, weight, bias, dilation = cases(SMALL._replace(length=700))["convolve"]
+    grads = []
+    for hears in (x, x.clone().requires_grad_()):
+        learned = [t.clone().requires_grad_() for t in (weight, bias)]
+        y = conv.convolve(hears, context, *learned, dilation)
+        grads.append(torch.autograd.grad(summed(y), learned))
+    assert all(torch.equal(one, two) for one, two in zip(*grads, strict=True))
+
+
 @pytest.fixture
 def called(monkeypatch) -> list[str]:
     """The functions whose operators are called."""

@@ -218,3 +218,25 @@ def test_no_number_looks_nothing_up():
     signals.look_up(x, 1.0, np.ones((4, 4)), len(x))
     assert np.isnan(x[0])
     assert x[1] == 1
+
+
+def test_levels_among_features(rng):
+    bands, total, width = 18, 200, 48
+    z, poles = normal(rng, total, width), rng.random((width // LANES, LANES))
+    state = rng.random(poles.shape)
+    p, e, expected = poles.reshape(-1), state.reshape(-1).copy(), []
+    for sample in z.astype(np.float64):
+        e = p * e + (1 - p) * np.abs(sample)
+        expected.append(np.where(np.arange(width) < bands, sample, 1 + 2 / 3 * np.log10(e + 0.001)))
+    scratch = np.zeros((64, LANES), np.float32)
+    for start, length in pieces(total):
+        nets.follow_levels(z[start : start + length], bands, poles, state, scratch, length)
+    close(z, np.array(expected))
+    np.testing.assert_allclose(state.reshape(-1)[bands:], e[bands:], rtol=1e-12)
+
+
+def test_a_gain_that_is_read(rng):
+    h, weight, bias, x, y = normal(rng, 40, 32), normal(rng, 2, 32), normal(rng, 2), normal(rng, 40, 1), normal(rng, 40)
+    nets.read_gain(h, weight, bias, x, y, 40)
+    a, g = (h.astype(np.float64) @ weight.T + bias).T
+    close(y, a + g * x[:, 0])
