@@ -1,6 +1,7 @@
 """Processors: the blocks of a gray box, each a signal processor whose parameters a controller sets."""
 
 from nablafx.processors.base import Processor, Range, SosProcessor
+from nablafx.processors.clipper import AsymmetricClipper
 from nablafx.processors.compressor import Compressor
 from nablafx.processors.eq import ParametricEQ, ShelvingEQ
 from nablafx.processors.filters import Highpass, Highshelf, Lowpass, Lowshelf, Peaking
@@ -10,6 +11,7 @@ from nablafx.processors.nonlinear import StaticMLPNonlinearity, StaticRationalNo
 from nablafx.processors.phase import PhaseShift
 
 __all__ = [
+    "AsymmetricClipper",
     "Compressor",
     "DCOffset",
     "Gain",
