@@ -12,6 +12,8 @@ from nablafx.controllers.base import Controller
 from nablafx.layers.held import Held
 from nablafx.layers.mlp import MLP
 
+_END = 0.02
+
 
 class StaticController(Controller):
     """u = sigmoid(a learned vector): one setting for the whole device."""
@@ -37,6 +39,11 @@ class StaticController(Controller):
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, Any]:
         return self.forward(x, controls, ())
 
+    def start_at(self, u: Tensor) -> bool:
+        with torch.no_grad():
+            self.logits.copy_(_logits(u, self.logits))
+        return True
+
 
 class StaticCondController(Controller):
     """u = MLP(controls), a sigmoid after each of its three layers."""
@@ -55,6 +62,20 @@ class StaticCondController(Controller):
 
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, Any]:
         return self.forward(x, controls, ())
+
+    def start_at(self, u: Tensor) -> bool:
+        """With knobs at 0.5."""
+        last = [layer for layer in self.mlp if isinstance(layer, nn.Linear)][-1]
+        with torch.no_grad():
+            middle = 0.5 * last.weight.sum(1)
+            last.bias.copy_(_logits(u, last.bias + middle) - middle)
+        return True
+
+
+def _logits(u: Tensor, otherwise: Tensor) -> Tensor:
+    """Of u (P,), away from the ends, where a sigmoid learns no more; `otherwise` where u is NaN."""
+    u = u.to(otherwise)
+    return torch.where(u.isnan(), otherwise, torch.logit(u.clamp(_END, 1 - _END)))
 
 
 def _centre(layer: nn.Linear) -> None:

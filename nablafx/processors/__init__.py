@@ -3,16 +3,18 @@
 from nablafx.processors.base import Processor, Range, SosProcessor
 from nablafx.processors.clipper import AsymmetricClipper
 from nablafx.processors.compressor import Compressor
+from nablafx.processors.coupling import CouplingCapacitor
 from nablafx.processors.eq import ParametricEQ, ShelvingEQ
 from nablafx.processors.filters import Highpass, Highshelf, Lowpass, Lowshelf, Peaking
 from nablafx.processors.fir import StaticFIRFilter
-from nablafx.processors.gain import DCOffset, Gain, Mix, PhaseInversion
+from nablafx.processors.gain import DCOffset, Gain, Mix, PhaseInversion, Polarity
 from nablafx.processors.nonlinear import StaticMLPNonlinearity, StaticRationalNonlinearity, TanhNonlinearity
 from nablafx.processors.phase import PhaseShift
 
 __all__ = [
     "AsymmetricClipper",
     "Compressor",
+    "CouplingCapacitor",
     "DCOffset",
     "Gain",
     "Highpass",
@@ -24,6 +26,7 @@ __all__ = [
     "Peaking",
     "PhaseInversion",
     "PhaseShift",
+    "Polarity",
     "Processor",
     "Range",
     "ShelvingEQ",

@@ -13,8 +13,12 @@ from nablafx.kernels.clipping import clip
 from nablafx.kernels.clipping.reference import curve
 from nablafx.layers.held import Held
 from nablafx.processors.base import Processor, Range, grid_of
+from nablafx.processors.gain import SILENCE
 
 _SHAPE = ("negative_limit", "positive_knee", "negative_knee")
+
+
+_DRIVES = 41
 
 
 class AsymmetricClipper(Processor):
@@ -63,8 +67,9 @@ class AsymmetricClipper(Processor):
         grid, level = grid_of(params), state["envelope"]
         z = params["drive_db"].map(db_to_amplitude).scale(x)
         if self._moves:
-            poles = (pole(params[name].values.squeeze(1), self.sample_rate) for name in ("attack_ms", "release_ms"))
-            e, level = envelope(_rectified(z), *poles, level, grid.block_size, grid.offset)
+            times = (params[name].values.squeeze(1) for name in ("attack_ms", "release_ms"))
+            attack, release = (pole(time, self.sample_rate) for time in times)
+            e, level = envelope(_rectified(z), attack, release, level, grid.block_size, grid.offset)
             z = z - params["shift"].scale(e)
         z = params["bias"].shift(z)
         settings = _settings(params)
@@ -82,6 +87,15 @@ class AsymmetricClipper(Processor):
     def curve(self, levels: Tensor, **params: Tensor) -> Tensor:
         return self._constant(levels.view(1, 1, -1), {name: values.unsqueeze(-1) for name, values in params.items()})[0]
 
+    def guess(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """The drive that makes of x what is as flat as y, by mean magnitude over effective value; all else as it is."""
+        if min(float(track.square().mean().sqrt()) for track in (x, y)) < SILENCE or "drive_db" not in self.ranges:
+            return {}
+        wanted, span = _flatness(y), self.ranges["drive_db"]
+        drives = torch.linspace(span.low, span.high, _DRIVES).tolist()
+        tried = [abs(_flatness(torch.tanh(10 ** (drive / 20) * x)) - wanted) for drive in drives]
+        return {"drive_db": drives[tried.index(min(tried))]}
+
     def _constant(self, x: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """What x becomes, f's argument and the envelope, where x is held for ever."""
         driven = db_to_amplitude(params["drive_db"]) * x
@@ -89,6 +103,10 @@ class AsymmetricClipper(Processor):
         z = driven - params["shift"] * e + params["bias"]
         settings = torch.cat(torch.broadcast_tensors(*(params[name] for name in _SHAPE)), dim=-1)
         return curve(z, settings), z, e
+
+
+def _flatness(x: Tensor) -> float:
+    return float(x.abs().mean() / x.square().mean().sqrt())
 
 
 def _rectified(z: Tensor) -> Tensor:

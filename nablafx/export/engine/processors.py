@@ -8,14 +8,25 @@ from torch import nn
 
 from nablafx.export.engine.curves import pieces_of
 from nablafx.export.engine.filters import Filtering, PhaseShifting, Taps
-from nablafx.export.engine.processing import Bending, Compression, Level, LookUp, Mixing, Processing, TorchProcessing
+from nablafx.export.engine.processing import (
+    Bending,
+    Clipping,
+    Compression,
+    Level,
+    LookUp,
+    Mixing,
+    Processing,
+    TorchProcessing,
+)
 from nablafx.processors import (
+    AsymmetricClipper,
     Compressor,
     DCOffset,
     Gain,
     Mix,
     PhaseInversion,
     PhaseShift,
+    Polarity,
     Processor,
     SosProcessor,
     StaticFIRFilter,
@@ -47,6 +58,11 @@ def _(processor: DCOffset, size: int) -> Processing:
 @lower_processor.register
 def _(processor: PhaseInversion, size: int) -> Processing:
     return Level(scale=-1.0)
+
+
+@lower_processor.register
+def _(processor: Polarity, size: int) -> Processing:
+    return Level(scale=float(processor.sign))
 
 
 @lower_processor.register
@@ -83,3 +99,8 @@ def _(processor: PhaseShift, size: int) -> Processing:
 @lower_processor.register
 def _(processor: Compressor, size: int) -> Processing:
     return Compression(processor)
+
+
+@lower_processor.register
+def _(processor: AsymmetricClipper, size: int) -> Processing:
+    return Clipping(processor)

@@ -1,4 +1,4 @@
-"""The loops of the clipper, compiled by numba: see :mod:`nablafx.kernels.clipping.reference`. Inside, all is float64."""
+"""The loops of the clipper, compiled by numba: see :mod:`nablafx.kernels.clipping.reference`; all is float64 inside."""
 
 from __future__ import annotations
 
@@ -90,3 +90,28 @@ def backward(grad_y, x, before, settings, grad_x, grad_before, grads, block, off
             grads[row, n, 2] += g * limit * low_k
             a = b
         grad_x[row, x.shape[1] - 1] = held
+
+
+@njit(**LOOP)
+def stream(x, settings, antialias, block, offset, state, length):
+    """A clipper in place: see :class:`nablafx.processors.AsymmetricClipper`.
+
+    settings: (N, 8) float64 of drive, bias, n, k₁, k₂, shift, and the poles of attack and release; state: (2,) of f's
+    last argument and the envelope, overwritten.
+    """
+    a, e = state[0], state[1]
+    for t in range(length):
+        s = settings[(t + offset) // block]
+        driven = s[0] * x[t]
+        magnitude = abs(driven)
+        rectified = magnitude / (1 + magnitude)
+        e = rectified + (s[6] if rectified > e else s[7]) * (e - rectified)
+        b = driven - s[5] * e + s[1]
+        if not antialias:
+            a = b
+        limit, upper, lower = s[2], s[3] ** 2, (s[2] * s[4]) ** 2
+        high = _mean(a - 1, b - 1, math.sqrt((a - 1) ** 2 + upper), math.sqrt((b - 1) ** 2 + upper), upper)
+        below_a, below_b = math.sqrt((a + limit) ** 2 + lower), math.sqrt((b + limit) ** 2 + lower)
+        x[t] = 0.5 * (_mean(a + limit, b + limit, below_a, below_b, lower) - high + 1 - limit)
+        a = b
+    state[0], state[1] = a, e
