@@ -2,9 +2,9 @@
 
 from nablafx.processors.base import Processor, Range, SosProcessor
 from nablafx.processors.clipper import AsymmetricClipper
-from nablafx.processors.compressor import Compressor
+from nablafx.processors.compressor import Compressor, SidechainCompressor
 from nablafx.processors.coupling import CouplingCapacitor
-from nablafx.processors.eq import ParametricEQ, ShelvingEQ
+from nablafx.processors.eq import LogParametricEQ, ParametricEQ, ShelvingEQ
 from nablafx.processors.filters import Highpass, Highshelf, Lowpass, Lowshelf, Peaking
 from nablafx.processors.fir import StaticFIRFilter
 from nablafx.processors.gain import DCOffset, Gain, Mix, PhaseInversion, Polarity
@@ -19,6 +19,7 @@ __all__ = [
     "Gain",
     "Highpass",
     "Highshelf",
+    "LogParametricEQ",
     "Lowpass",
     "Lowshelf",
     "Mix",
@@ -30,6 +31,7 @@ __all__ = [
     "Processor",
     "Range",
     "ShelvingEQ",
+    "SidechainCompressor",
     "SosProcessor",
     "StaticFIRFilter",
     "StaticMLPNonlinearity",

@@ -22,6 +22,11 @@ class CouplingCapacitor(SosProcessor):
         super().__init__(sample_rate, cutoff_hz=cutoff_hz)
 
     def sections(self, *, cutoff_hz: Tensor) -> Tensor:  # type: ignore[override]
-        g = torch.tan(math.pi / self.sample_rate * cutoff_hz)
-        gain, one, zero = 1 / (1 + g), torch.ones_like(g), torch.zeros_like(g)
-        return torch.stack([gain, -gain, zero, one, (g - 1) * gain, zero], dim=-1).unsqueeze(-2)
+        return first_order_highpass(cutoff_hz, self.sample_rate)
+
+
+def first_order_highpass(cutoff_hz: Tensor, sample_rate: float) -> Tensor:
+    """Section (B, N, 1, 6) of the high-pass of one capacitor, for cut-offs (B, N)."""
+    g = torch.tan(math.pi / sample_rate * cutoff_hz)
+    gain, one, zero = 1 / (1 + g), torch.ones_like(g), torch.zeros_like(g)
+    return torch.stack([gain, -gain, zero, one, (g - 1) * gain, zero], dim=-1).unsqueeze(-2)
