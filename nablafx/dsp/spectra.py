@@ -35,3 +35,18 @@ def linear_response(x: Tensor, y: Tensor, freqs_hz: Tensor, sample_rate: float) 
     is_there = energy > energy.max() * 10 ** (-_FLOOR_DB / 10)
     gain = common.clamp(min=1e-30) / energy.clamp(min=1e-30)
     return 20 * torch.log10(gain), is_there & (common > 0)
+
+
+def least_squares_taps(x: Tensor, y: Tensor, count: int) -> Tensor | None:
+    """Causal taps (count,) float64 that make of x what comes nearest to y, both (B, 1, T); None where x is silent.
+
+    The normal equations of Wiener's filter, with a floor of -40 dB beneath x: what x does not hold is not made up.
+    """
+    size = 2 * x.shape[-1]
+    spectra = [torch.fft.rfft(track.double().flatten(0, 1), size) for track in (x, y)]
+    own, cross = (torch.fft.irfft((spectra[0].conj() * other).sum(0), size)[:count] for other in spectra)
+    if len(own) < count or not own[0] > 0:
+        return None
+    own[0] *= 1 + 1e-4
+    lags = torch.arange(count, device=x.device)
+    return torch.linalg.solve(own[(lags.unsqueeze(0) - lags.unsqueeze(1)).abs()], cross)

@@ -22,7 +22,7 @@ from nablafx.layers.diagonal_ssm import DiagonalSSM
 from nablafx.layers.held import Held, governing
 from nablafx.layers.recurrent import Recurrent
 from nablafx.layers.running_norm import RunningNorm
-from nablafx.processors import StaticFIRFilter
+from nablafx.processors.fir import TapsProcessor
 
 State = Any
 
@@ -252,13 +252,13 @@ def _(layer: DiagonalSSM, block_size: int | None) -> nn.Module:
 
 
 class FIR(nn.Module):
-    """A FIR filter of the taps that its net has drawn."""
+    """A FIR filter of the taps that its processor has."""
 
     taps: Tensor
 
-    def __init__(self, processor: StaticFIRFilter) -> None:
+    def __init__(self, processor: TapsProcessor) -> None:
         super().__init__()
-        self.register_buffer("taps", processor.siren().detach())
+        self.register_buffer("taps", processor.taps().detach())
 
     def forward(self, x: Tensor, u: None, state: Tensor, dry: Tensor) -> tuple[Tensor, Tensor]:
         return _convolved(x, self.taps, state)
@@ -268,7 +268,7 @@ class FIR(nn.Module):
 
 
 @export_form.register
-def _(layer: StaticFIRFilter, block_size: int | None) -> nn.Module:
+def _(layer: TapsProcessor, block_size: int | None) -> nn.Module:
     return FIR(layer)
 
 

@@ -6,13 +6,14 @@ from nablafx.processors.compressor import Compressor, SidechainCompressor
 from nablafx.processors.coupling import CouplingCapacitor
 from nablafx.processors.eq import LogParametricEQ, ParametricEQ, ShelvingEQ
 from nablafx.processors.filters import Highpass, Highshelf, Lowpass, Lowshelf, Peaking
-from nablafx.processors.fir import StaticFIRFilter
+from nablafx.processors.fir import Cabinet, StaticFIRFilter
 from nablafx.processors.gain import DCOffset, Gain, Mix, PhaseInversion, Polarity
 from nablafx.processors.nonlinear import StaticMLPNonlinearity, StaticRationalNonlinearity, TanhNonlinearity
 from nablafx.processors.phase import PhaseShift
 
 __all__ = [
     "AsymmetricClipper",
+    "Cabinet",
     "Compressor",
     "CouplingCapacitor",
     "DCOffset",

@@ -14,8 +14,9 @@ from nablafx.export.engine.processing import Params, Processing, row
 from nablafx.kernels.filters.loops import forward
 from nablafx.kernels.filters.reference import CHUNK
 from nablafx.kernels.streams.signals import blend, convolve_taps, enter
-from nablafx.processors import PhaseShift, SosProcessor, StaticFIRFilter
+from nablafx.processors import PhaseShift, SosProcessor
 from nablafx.processors.base import flat
+from nablafx.processors.fir import TapsProcessor
 
 
 class Sections:
@@ -84,8 +85,8 @@ class PhaseShifting(Processing):
 class Taps(Processing):
     """A FIR filter, tap by tap: of a thousand taps faster than transforms for blocks as short as a stream's."""
 
-    def __init__(self, processor: StaticFIRFilter, size: int) -> None:
-        taps = numbers(processor.siren())
+    def __init__(self, processor: TapsProcessor, size: int) -> None:
+        taps = numbers(processor.taps())
         self._past = len(taps) - 1
         self._taps = np.pad(taps, (0, -len(taps) % 4)).astype(np.float32)
         reach = len(self._taps) - 1

@@ -20,6 +20,7 @@ from nablafx.export.engine.processing import (
 )
 from nablafx.processors import (
     AsymmetricClipper,
+    Cabinet,
     Compressor,
     DCOffset,
     Gain,
@@ -34,6 +35,7 @@ from nablafx.processors import (
     StaticRationalNonlinearity,
     TanhNonlinearity,
 )
+from nablafx.processors.fir import TapsProcessor
 
 
 @singledispatch
@@ -86,8 +88,9 @@ def _(processor: StaticMLPNonlinearity, size: int) -> Processing:
     return TorchProcessing(processor) if pieces is None else LookUp(processor.siren.reach, pieces)
 
 
-@lower_processor.register
-def _(processor: StaticFIRFilter, size: int) -> Processing:
+@lower_processor.register(StaticFIRFilter)
+@lower_processor.register(Cabinet)
+def _(processor: TapsProcessor, size: int) -> Processing:
     return Taps(processor, size)
 
 
