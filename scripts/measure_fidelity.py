@@ -6,9 +6,9 @@
     python scripts/measure_fidelity.py --summary                                       tables of what has been run
 
 RECORDINGS holds devices/ and devices-parametric/, or whatever DEVICES below says. Every run is `nablafx fit` in a
-process of its own with one thread, and `nablafx test` of its best checkpoint. Equal time is a number of steps: what --calibrate
-found a row to do in so many seconds, on a machine that had nothing else to do. So what else it does later changes how
-long the runs take, and not what comes out. What is there already is not run again.
+process of its own with one thread, and `nablafx test` of its best checkpoint. Equal time is a number of steps: what
+--calibrate found a row to do in so many seconds, on a machine that had nothing else to do. So what else it does later
+changes how long the runs take, and not what comes out. What is there already is not run again.
 """
 
 from __future__ import annotations

@@ -36,6 +36,10 @@ class Controller(nn.Module):
         """As `forward`, for a constant x (B, 1, 1) held for ever."""
         raise NotImplementedError
 
+    def start_at(self, u: Tensor) -> bool:
+        """Begin training at u (P,); NaN leaves one where it is. False: this controller cannot be set."""
+        return False
+
     def hear(self, x: Tensor, dry: Tensor) -> Tensor:
         """What `forward` gets of the inputs of its stage and of the chain, (B, 1, T) each."""
         return dry if self.sidechain else x

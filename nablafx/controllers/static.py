@@ -12,6 +12,9 @@ from nablafx.controllers.base import Controller
 from nablafx.layers.held import Held
 from nablafx.layers.mlp import MLP
 
+_END = 0.02
+_NEAR = 0.1
+
 
 class StaticController(Controller):
     """u = sigmoid(a learned vector): one setting for the whole device."""
@@ -37,6 +40,11 @@ class StaticController(Controller):
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, Any]:
         return self.forward(x, controls, ())
 
+    def start_at(self, u: Tensor) -> bool:
+        with torch.no_grad():
+            self.logits.copy_(_logits(u, self.logits))
+        return True
+
 
 class StaticCondController(Controller):
     """u = MLP(controls), a sigmoid after each of its three layers."""
@@ -55,6 +63,21 @@ class StaticCondController(Controller):
 
     def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, Any]:
         return self.forward(x, controls, ())
+
+    def start_at(self, u: Tensor) -> bool:
+        """With knobs at 0.5, and near there with all others: as first drawn, they would take a gain by some 40 dB."""
+        last = [layer for layer in self.mlp if isinstance(layer, nn.Linear)][-1]
+        with torch.no_grad():
+            last.weight.mul_(_NEAR)
+            middle = 0.5 * last.weight.sum(1)
+            last.bias.copy_(_logits(u, torch.zeros_like(last.bias)) - middle)
+        return True
+
+
+def _logits(u: Tensor, otherwise: Tensor) -> Tensor:
+    """Of u (P,), away from the ends, where a sigmoid learns no more; `otherwise` where u is NaN."""
+    u = u.to(otherwise)
+    return torch.where(u.isnan(), otherwise, torch.logit(u.clamp(_END, 1 - _END)))
 
 
 def _centre(layer: nn.Linear) -> None:

@@ -115,7 +115,7 @@ class EnvelopeLSTM(Effect):
     def parameter_options(self) -> dict[str, dict[str, float]]:
         # few numbers that decide much, each with a place to start from
         slow = ("envelopes", *(f"{part}.{name}" for part in ("resonators", "tone") for name in POLES))
-        return dict.fromkeys(slow, {"lr_multiplier": 0.1, "weight_decay": 0.0})
+        return {name: {"lr_multiplier": 0.1, "weight_decay": 0.0} for name in slow}
 
     def _appended(self, heard: Tensor, cond: Held | None) -> Tensor:
         """heard (B, T, I) and what the conditioning says, (B, T, I + F)."""

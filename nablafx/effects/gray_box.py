@@ -20,6 +20,7 @@ from nablafx.processors.base import flat
 
 ProcessorRecipe = Callable[[int], Processor]
 ControllerRecipe = Callable[[int, int], Controller]
+_NAMED = 3
 
 
 @dataclass
@@ -111,6 +112,19 @@ class GrayBox(Effect):
             x, states[name], _ = link(x, dry, controls, state[name])
         return x, states
 
+    @torch.no_grad()
+    def initialise(self, x: Tensor, y: Tensor, controls: Tensor | None) -> str:
+        """Let each stage begin where its input and y (B, 1, T), the device's output, tell it to: what it took."""
+        told, dry, quiet = [], x, torch.zeros_like(x[..., :1])
+        for name, link in self.links.items():
+            values = link.begin(x, y)
+            if values:
+                told.append(f"{name}: {_briefly(values)}")
+            silence, state = link.rest(quiet, torch.zeros_like(dry[..., :1]), controls)
+            x, _, _ = link(x, dry, controls, state)
+            quiet = silence
+        return "; ".join(told)
+
     def taps(self, x: Tensor, controls: Tensor | None = None, state: State = None) -> Iterator[Tap]:
         """Run the chain on x (B, 1, T), and yield what comes out of each stage in turn."""
         self._check(x, controls)
@@ -159,8 +173,22 @@ class Link(nn.Module):
         y, processing = self.processor(x, u, state["processor"], dry)
         return y, {"controller": steering, "processor": processing}, u
 
+    def begin(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Begin training where audio x that comes in and the device's output y tell it to; the values that it took."""
+        values = self.processor.guess(x, y)
+        if self.controller is None:
+            return values
+        return values if values and self.controller.start_at(self.processor.normalise(values)) else {}
+
     def rest(self, x: Tensor, dry: Tensor, controls: Tensor | None) -> tuple[Tensor, Any]:
         """Answer to the constants x and dry (B, 1, 1) held for ever, and the state."""
         u, steering = self.controller.rest(self.controller.hear(x, dry), controls) if self.controller else (None, ())
         y, processing = self.processor.rest(x, u, dry)
         return y, {"controller": steering, "processor": processing}
+
+
+def _briefly(values: dict[str, float]) -> str:
+    """Values by name; of an equaliser, how many there are."""
+    if len(values) > _NAMED:
+        return f"{len(values)} values"
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())

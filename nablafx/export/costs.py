@@ -43,16 +43,19 @@ from nablafx.layers.diagonal_ssm import DiagonalSSM
 from nablafx.layers.recurrent import Recurrent
 from nablafx.layers.residual import ChannelScale
 from nablafx.processors import (
+    AsymmetricClipper,
     Compressor,
     DCOffset,
     Gain,
     Mix,
     PhaseShift,
+    Polarity,
     Processor,
+    SidechainCompressor,
     SosProcessor,
-    StaticFIRFilter,
     StaticRationalNonlinearity,
 )
+from nablafx.processors.fir import TapsProcessor
 
 _SECTION = 9
 
@@ -185,14 +188,15 @@ def _(module: DynamicController, held: int = 0) -> float:
 
 @macs.register(Gain)
 @macs.register(DCOffset)
+@macs.register(Polarity)
 @macs.register(Mix)
 def _(module: Processor, held: int = 0) -> float:
     return 1
 
 
 @macs.register
-def _(module: StaticFIRFilter, held: int = 0) -> float:
-    return module.siren.num_taps
+def _(module: TapsProcessor, held: int = 0) -> float:
+    return len(module.taps())
 
 
 @macs.register
@@ -203,6 +207,17 @@ def _(module: StaticRationalNonlinearity, held: int = 0) -> float:
 @macs.register
 def _(module: Compressor, held: int = 0) -> float:
     return 7
+
+
+@macs.register
+def _(module: SidechainCompressor, held: int = 0) -> float:
+    return 7 + 2 + _SECTION
+
+
+@macs.register
+def _(module: AsymmetricClipper, held: int = 0) -> float:
+    # drive, shift and envelope, and six products for each hyperbola, ten for its mean
+    return 4 + 2 * (10 if module.antialias else 6)
 
 
 @macs.register(SosProcessor)

@@ -14,7 +14,7 @@ from nablafx.export.operators import block_for, diagonal_scan
 from nablafx.layers.diagonal_ssm import DiagonalSSM
 from nablafx.layers.envelopes import EnvelopeBank
 from nablafx.layers.resonators import ResonatorBank
-from nablafx.processors import StaticFIRFilter
+from nablafx.processors.fir import TapsProcessor
 
 
 class StateSpace(nn.Module):
@@ -101,13 +101,13 @@ def _(layer: EnvelopeBank, block_size: int | None) -> nn.Module:
 
 
 class FIR(nn.Module):
-    """A FIR filter of the taps that its net has drawn."""
+    """A FIR filter of the taps that its processor has."""
 
     taps: Tensor
 
-    def __init__(self, processor: StaticFIRFilter) -> None:
+    def __init__(self, processor: TapsProcessor) -> None:
         super().__init__()
-        self.register_buffer("taps", processor.siren().detach())
+        self.register_buffer("taps", processor.taps().detach())
 
     def forward(self, x: Tensor, u: None, state: Tensor, dry: Tensor) -> tuple[Tensor, Tensor]:
         return _convolved(x, self.taps, state)
@@ -117,7 +117,7 @@ class FIR(nn.Module):
 
 
 @export_form.register
-def _(layer: StaticFIRFilter, block_size: int | None) -> nn.Module:
+def _(layer: TapsProcessor, block_size: int | None) -> nn.Module:
     return FIR(layer)
 
 

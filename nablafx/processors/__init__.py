@@ -1,20 +1,26 @@
 """Processors: the blocks of a gray box, each a signal processor whose parameters a controller sets."""
 
 from nablafx.processors.base import Processor, Range, SosProcessor
-from nablafx.processors.compressor import Compressor
-from nablafx.processors.eq import ParametricEQ, ShelvingEQ
+from nablafx.processors.clipper import AsymmetricClipper
+from nablafx.processors.compressor import Compressor, SidechainCompressor
+from nablafx.processors.coupling import CouplingCapacitor
+from nablafx.processors.eq import LogParametricEQ, ParametricEQ, ShelvingEQ
 from nablafx.processors.filters import Highpass, Highshelf, Lowpass, Lowshelf, Peaking
-from nablafx.processors.fir import StaticFIRFilter
-from nablafx.processors.gain import DCOffset, Gain, Mix, PhaseInversion
+from nablafx.processors.fir import Cabinet, StaticFIRFilter
+from nablafx.processors.gain import DCOffset, Gain, Mix, PhaseInversion, Polarity
 from nablafx.processors.nonlinear import StaticMLPNonlinearity, StaticRationalNonlinearity, TanhNonlinearity
 from nablafx.processors.phase import PhaseShift
 
 __all__ = [
+    "AsymmetricClipper",
+    "Cabinet",
     "Compressor",
+    "CouplingCapacitor",
     "DCOffset",
     "Gain",
     "Highpass",
     "Highshelf",
+    "LogParametricEQ",
     "Lowpass",
     "Lowshelf",
     "Mix",
@@ -22,9 +28,11 @@ __all__ = [
     "Peaking",
     "PhaseInversion",
     "PhaseShift",
+    "Polarity",
     "Processor",
     "Range",
     "ShelvingEQ",
+    "SidechainCompressor",
     "SosProcessor",
     "StaticFIRFilter",
     "StaticMLPNonlinearity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -36,7 +37,7 @@ class Processor(nn.Module):
     of the constructor. State None: it has heard silence for ever, with the first values of u.
 
     Subclasses hand their ranges to the constructor and write `process`; those with memory also `settle`, those that
-    are linear `response`, those without memory `curve`.
+    are linear `response`, those without memory `curve`. What recordings tell of a parameter, `guess` says.
 
     Attributes:
         sample_rate: Hz.
@@ -111,6 +112,25 @@ class Processor(nn.Module):
     def curve(self, levels: Tensor, **params: Tensor) -> Tensor | None:
         """Output (B, N, L) for constant levels (L,) and values (B, N); None: a constant input does not tell it."""
         return None
+
+    def guess(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Values to begin training from, by name: x (B, 1, T) is what comes in, y the device's own output.
+
+        What is no parameter, a processor sets itself, and tells. Empty: nothing is known better than the middle.
+        """
+        return {}
+
+    def normalise(self, values: dict[str, float]) -> Tensor:
+        """u (P,) in [0, 1] of physical values; what lies outside its range is taken for the nearer end, none is NaN."""
+        u = torch.full((self.num_parameters,), torch.nan, dtype=torch.float64)
+        for n, (name, span) in enumerate(self.ranges.items()):
+            if name in values and span.high > span.low:
+                value, low, high = (
+                    math.log(v) if span.mapping == "log" else v
+                    for v in (min(max(values[name], span.low), span.high), span.low, span.high)
+                )
+                u[n] = (value - low) / (high - low)
+        return u
 
     def denormalise(self, u: Held | None, device: torch.device | str = "cpu") -> dict[str, Held]:
         """Physical values by name, float64: those that u (B, P, N) sets, held as it is, and the fixed ones."""

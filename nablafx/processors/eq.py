@@ -63,3 +63,33 @@ class ShelvingEQ(CookbookFilter):
             "lowpass": biquad.LOWPASS,
         }
         super().__init__(sample_rate, bands, **ranges)
+
+
+_WIDE: Range = (-18.0, 18.0)
+_LOG_Q: Range = (0.2, 5.0, "log")
+
+
+class LogParametricEQ(ParametricEQ):
+    """As ParametricEQ, its frequencies and Q on logarithmic ranges that overlap: they start near where devices differ,
+    and a step of training is as large an interval everywhere."""
+
+    def __init__(
+        self,
+        sample_rate: int = 48_000,
+        low_shelf_gain_db: Range = _WIDE,
+        low_shelf_cutoff_hz: Range = (20.0, 1000.0, "log"),
+        low_shelf_q: Range = _LOG_Q,
+        peak1_gain_db: Range = _WIDE,
+        peak1_cutoff_hz: Range = (40.0, 800.0, "log"),
+        peak1_q: Range = _LOG_Q,
+        peak2_gain_db: Range = _WIDE,
+        peak2_cutoff_hz: Range = (200.0, 4000.0, "log"),
+        peak2_q: Range = _LOG_Q,
+        peak3_gain_db: Range = _WIDE,
+        peak3_cutoff_hz: Range = (1000.0, 16_000.0, "log"),
+        peak3_q: Range = _LOG_Q,
+        high_shelf_gain_db: Range = _WIDE,
+        high_shelf_cutoff_hz: Range = (1500.0, 18_000.0, "log"),
+        high_shelf_q: Range = _LOG_Q,
+    ) -> None:
+        super().__init__(**{name: given for name, given in locals().items() if name not in ("self", "__class__")})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 from nablafx.dsp.units import db_to_amplitude
 from nablafx.layers.held import Held
 from nablafx.processors.base import Processor, Range
+
+SILENCE = 1e-5
+"""An effective value, -100 dB, that tells nothing of a device."""
 
 
 class Gain(Processor):
@@ -23,6 +27,11 @@ class Gain(Processor):
 
     def response(self, freqs_hz: Tensor, *, gain_db: Tensor) -> Tensor:  # type: ignore[override]
         return flat_response(db_to_amplitude(gain_db), freqs_hz)
+
+    def guess(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """The ratio of levels."""
+        levels = [float(track.double().square().mean().sqrt()) for track in (x, y)]
+        return {} if min(levels) < SILENCE else {"gain_db": 20 * math.log10(levels[1] / levels[0])}
 
     def curve(self, levels: Tensor, *, gain_db: Tensor) -> Tensor:  # type: ignore[override]
         return db_to_amplitude(gain_db).unsqueeze(-1) * levels
@@ -55,6 +64,38 @@ class PhaseInversion(Processor):
 
     def curve(self, levels: Tensor) -> Tensor:  # type: ignore[override]
         return -levels.view(1, 1, -1)
+
+
+class Polarity(Processor):
+    """y = sign x; the sign, 1 until data tell another (`guess`), is kept with the weights and not learned."""
+
+    sign: Tensor
+
+    def __init__(self, sample_rate: int = 48_000) -> None:
+        super().__init__(sample_rate)
+        self.register_buffer("sign", torch.ones(()))
+
+    def process(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:  # type: ignore[override]
+        return self.sign.to(x.dtype) * x, state
+
+    def guess(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """The sign of the largest correlation within a millisecond."""
+        size = 2 * x.shape[-1]
+        spectra = [torch.fft.rfft(track.float(), size) for track in (x, y)]
+        correlation = torch.fft.irfft((spectra[0].conj() * spectra[1]).sum((0, 1)), size)
+        reach = min(int(0.001 * self.sample_rate), x.shape[-1] - 1)
+        near = torch.cat([correlation[: reach + 1], correlation[size - reach :]])
+        best = near[near.abs().argmax()]
+        if best == 0:
+            return {}
+        self.sign.copy_(best.sign())
+        return {"sign": float(self.sign)}
+
+    def response(self, freqs_hz: Tensor) -> Tensor:  # type: ignore[override]
+        return flat_response(self.sign.double().view(1, 1), freqs_hz)
+
+    def curve(self, levels: Tensor) -> Tensor:  # type: ignore[override]
+        return self.sign.to(levels.dtype) * levels.view(1, 1, -1)
 
 
 class Mix(Processor):

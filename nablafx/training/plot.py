@@ -13,16 +13,18 @@ from nablafx.errors import UserError, plain
 from nablafx.foreign import read_table
 from nablafx.plots import plot_history
 from nablafx.training.controls import controls_of
-from nablafx.training.figures import FIGURES, Subject, draw
+from nablafx.training.figures import FIGURES, Subject, draw, stage_views
 from nablafx.training.files import png_bytes
 from nablafx.training.listening import excerpts, subject_of
 from nablafx.training.load import Loaded, load
+from nablafx.training.parameters import as_csv, as_text, parameter_rows
 from nablafx.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HISTORY = "history"
+PARAMETERS = "parameters"
 
 
 def run(words: list[str]) -> None:
@@ -36,17 +38,32 @@ def run(words: list[str]) -> None:
     loaded = load(arguments.run, arguments.checkpoint)
     subject = _subject(loaded, arguments.controls, arguments.seconds)
     folder = Path(arguments.output) if arguments.output else loaded.folder / "plots"
+    if PARAMETERS in names:
+        names.remove(PARAMETERS)
+        _tell_parameters(subject, folder / f"{PARAMETERS}.csv")
     for name, figure in _figures(names, subject, loaded, arguments.dark):
         if figure is None:
             print(f"No {name}: {_why_not(name, subject)}")
-            continue
-        path = folder / f"{name}.png"
-        try:
-            with replacing(path) as temporary:
-                temporary.write_bytes(png_bytes(figure))
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error}; name another folder with --output") from error
-        print(plain(f"Written {path}"), flush=True)
+        else:
+            _write(folder / f"{name}.png", png_bytes(figure))
+
+
+def _tell_parameters(subject: Subject, path: Path) -> None:
+    rows = parameter_rows(list(stage_views(subject)))
+    if not rows:
+        print(f"No {PARAMETERS}: {_why_not(PARAMETERS, subject)}")
+        return
+    print(plain(as_text(rows)))
+    _write(path, as_csv(rows).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error}; name another folder with --output") from error
+    print(plain(f"Written {path}"), flush=True)
 
 
 def _figures(names: list[str], subject: Subject, loaded: Loaded, dark: bool) -> Iterator[tuple[str, Figure | None]]:
@@ -82,8 +99,8 @@ def read_history(path: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def _names(given: str | None) -> list[str]:
-    known = [*FIGURES, HISTORY]
-    names = [name.strip() for name in given.split(",") if name.strip()] if given else known
+    known = [*FIGURES, HISTORY, PARAMETERS]
+    names = [name.strip() for name in given.split(",") if name.strip()] if given else list(known)
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, 1)
@@ -105,7 +122,7 @@ def _subject(loaded: Loaded, given: str | None, seconds: float) -> Subject:
 
 
 def _why_not(name: str, subject: Subject) -> str:
-    if name == "stages":
+    if name in ("stages", PARAMETERS):
         return "a network has no stages"
     if name == HISTORY:
         return "there is no history.csv with losses beside the checkpoint"
@@ -114,11 +131,13 @@ def _why_not(name: str, subject: Subject) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="nablafx plot", description="Draw what a trained model does: PNG files in RUN/plots, or where you say."
+        prog="nablafx plot",
+        description="Draw what a trained model does: PNG files in RUN/plots, or where you say. Of a chain, the "
+        "parameters too, as a table.",
     )
     parser.add_argument("run", help="folder of a run, or a checkpoint in one")
     parser.add_argument(
-        "--figures", metavar="LIST", help=f"with commas between (default: {','.join([*FIGURES, HISTORY])})"
+        "--figures", metavar="LIST", help=f"with commas between (default: {','.join([*FIGURES, HISTORY, PARAMETERS])})"
     )
     parser.add_argument("--output", metavar="DIR", help="default: plots in the run's folder")
     parser.add_argument("--controls", metavar="D=0.5,T=1", help="knobs; default: those of the audio shown")

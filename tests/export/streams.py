@@ -14,12 +14,15 @@ from nablafx.controllers import DynamicCondController, DynamicController, Static
 from nablafx.effects import GCN, LSTM, S4, TCN, Effect, EnvelopeLSTM, GrayBox, Stage
 from nablafx.export.exported import ExportEngine
 from nablafx.processors import (
+    AsymmetricClipper,
     Compressor,
+    CouplingCapacitor,
     DCOffset,
     Gain,
     Highshelf,
     Lowpass,
     Mix,
+    Polarity,
     StaticFIRFilter,
     StaticRationalNonlinearity,
 )
@@ -59,6 +62,13 @@ MODELS: dict[str, Callable[[], Effect]] = {
             "curve": Stage(StaticRationalNonlinearity),
             "cabinet": Stage(StaticFIRFilter),
             "mix": Stage(Mix, StaticController),
+        }
+    ),
+    "clipper": lambda: GrayBox(
+        {
+            "polarity": Stage(Polarity),
+            "coupling": Stage(CouplingCapacitor, StaticController),
+            "clipper": Stage(AsymmetricClipper, partial(StaticController, init=0.6)),
         }
     ),
     "low-pass": lambda: GrayBox({"tone": Stage(Lowpass, StaticController)}),

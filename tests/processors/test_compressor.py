@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.signal import butter, lfilter
 
 from nablafx.layers.held import Held
-from nablafx.processors import Compressor
+from nablafx.processors import Compressor, SidechainCompressor
 
 FIXED = {"threshold_db": -30.0, "ratio": 4.0, "knee_db": 10.0, "attack_ms": 2.0, "release_ms": 50.0, "makeup_db": 6.0}
 
@@ -79,3 +80,40 @@ def test_dynamic_threshold():
     first, state = Compressor(**{**FIXED, "threshold_db": -48.0})(x[..., :1000])
     second, _ = Compressor(**{**FIXED, "threshold_db": -12.0})(x[..., 1000:], state=state)
     torch.testing.assert_close(y, torch.cat([first, second], -1), rtol=1e-9, atol=1e-9)
+
+
+def test_side_chain_against_a_loop():
+    rate = 48_000
+    x = np.random.default_rng(1).normal(size=3000) * np.repeat([0.01, 0.8, 0.05], 1000)
+    times = {**FIXED, "detector_ms": 5.0}
+    attack, release, mean = (
+        np.exp(-1 / (0.001 * times[name] * rate)) for name in ("attack_ms", "release_ms", "detector_ms")
+    )
+    v = butter_highpass(x, 200.0, rate)
+    e, power, expected = 0.0, 0.0, np.empty_like(x)
+    for n, sample in enumerate(x):
+        power = mean * power + (1 - mean) * v[n] ** 2
+        r = reduction(10 * np.log10(power + 1e-12), FIXED["threshold_db"], FIXED["ratio"], FIXED["knee_db"])
+        pole = attack if r > e else release
+        e = pole * e + (1 - pole) * r
+        expected[n] = sample * 10 ** ((FIXED["makeup_db"] - e) / 20)
+    compressor = SidechainCompressor(rate, **times, sidechain_cutoff_hz=200.0)
+    y, _ = compressor(torch.from_numpy(x).view(1, 1, -1))
+    np.testing.assert_allclose(y[0, 0], expected, rtol=1e-8, atol=1e-12)
+
+
+def butter_highpass(x, cutoff_hz, rate):
+    return lfilter(*butter(1, cutoff_hz, "highpass", fs=rate), x)
+
+
+def test_guess_reads_the_static_curve():
+    """Of bursts at levels 1 dB apart through a slow compressor: threshold within 3 dB, slope and make-up gain near."""
+    rng = np.random.default_rng(0)
+    levels = 10 ** (np.repeat(rng.permutation(np.arange(-55, 0)), 4800) / 20)
+    x = torch.from_numpy(levels * np.sin(2 * np.pi * 1000 * np.arange(len(levels)) / 48_000)).view(1, 1, -1)
+    y, _ = Compressor(**{**FIXED, "attack_ms": 0.2, "release_ms": 40.0})(x)
+    found = Compressor().guess(x, y)
+    assert abs(found["threshold_db"] + 30) < 5
+    assert 3 < found["ratio"] < 5.5
+    assert abs(found["makeup_db"] - 6) < 2
+    assert Compressor().guess(x * 0, y) == {}

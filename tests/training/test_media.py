@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 import soundfile
@@ -72,14 +74,30 @@ def test_norms_are_logged_for_each_part(chain):
 def test_figures_come_from_a_checkpoint(chain, tmp_path):
     told = nablafx("plot", chain, "--output", tmp_path / "plots")
     assert told.status == 0, told.err
-    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {*FIGURES, "history"}
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {*FIGURES, "history", "parameters"}
     # at other knobs there is no wet audio to compare with
     other = nablafx(
-        "plot", chain / "checkpoints/last.ckpt", "--controls", "D=1", "--figures", "comparison,curve", "--dark"
+        "plot",
+        chain / "checkpoints/last.ckpt",
+        "--controls",
+        "D=1",
+        "--figures",
+        "comparison,curve,parameters",
+        "--dark",
     )
     assert other.status == 0, other.err
     assert "No comparison: it needs wet audio at this setting of the knobs" in other.out
     assert (chain / "plots/curve.png").is_file()
+    table = list(csv.DictReader((chain / "plots/parameters.csv").open()))
+    (drive,) = [row for row in table if row["stage"] == "drive"]
+    assert (drive["processor"], drive["parameter"]) == ("Gain", "gain_db")
+    # it follows the knobs and not the audio: one value, that of the chain
+    effect, knobs = load(chain).system.effect, controls_of("D=1", ("D", "T"))
+    with torch.no_grad():
+        (tap,) = [tap for tap in effect.taps(torch.zeros(1, 1, 10), knobs) if tap.name == "drive"]
+    assert float(drive["value"]) == pytest.approx(tap.params["gain_db"].values.item(), rel=1e-3)
+    assert drive["least"] == ""
+    assert all(row["value"] in other.out for row in table)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from nablafx.export.engine.processing import Params, Processing, row
 from nablafx.kernels.filters.loops import forward
 from nablafx.kernels.filters.reference import CHUNK
 from nablafx.kernels.streams.signals import blend, convolve_taps, enter
-from nablafx.processors import PhaseShift, SosProcessor, StaticFIRFilter
+from nablafx.processors import PhaseShift, SosProcessor
 from nablafx.processors.base import flat
+from nablafx.processors.fir import TapsProcessor
 
 
 class Sections:
@@ -114,10 +115,10 @@ class Line:
 
 
 class Taps(Processing):
-    """A FIR filter of the taps that its net has drawn."""
+    """A FIR filter of the taps that its processor has."""
 
-    def __init__(self, processor: StaticFIRFilter, size: int) -> None:
-        self._line = Line(numbers(processor.siren()), size)
+    def __init__(self, processor: TapsProcessor, size: int) -> None:
+        self._line = Line(numbers(processor.taps()), size)
 
     def load(self, state: Any) -> None:
         self._line.load(numbers(state)[0, 0])

@@ -169,7 +169,8 @@ def _behind(channels: int, conv: CausalConv1d) -> CausalConv1d:
     roomy = CausalConv1d(conv.in_channels, channels + conv.out_channels, conv.kernel_size[0])
     with torch.no_grad():
         for room, given in ((roomy.weight, conv.weight), (roomy.bias, conv.bias)):
-            assert room is not None and given is not None
+            assert room is not None
+            assert given is not None
             room[:channels] = 0
             room[channels:] = given
     return roomy

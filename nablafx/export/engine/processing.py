@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from nablafx.dsp.units import db_to_amplitude, pole
 from nablafx.export.engine.lowering import lower_activation, numbers, rule_for
+from nablafx.kernels.clipping.loops import stream
 from nablafx.kernels.streams.nets import bend
 from nablafx.kernels.streams.signals import blend, compress, look_up, scale_and_shift
 from nablafx.layers.held import Held
-from nablafx.processors import Compressor, Processor
+from nablafx.processors import AsymmetricClipper, Compressor, Processor
 from nablafx.processors.compressor import SILENCE
 
 Params = dict[str, Held]
@@ -131,6 +132,27 @@ class Compression(Processing):
 
     def run(self, audio: np.ndarray, dry: np.ndarray, length: int, block: int, offset: int) -> None:
         compress(audio, self._settings, SILENCE, block, offset, self._reduction, length)
+
+
+class Clipping(Processing):
+    """A clipper, and what moves its operating point."""
+
+    def __init__(self, processor: AsymmetricClipper) -> None:
+        self._rate, self._antialias = processor.sample_rate, processor.antialias
+        self._state = np.zeros(2)
+
+    def steer(self, params: Params) -> None:
+        values = torch.broadcast_tensors(*(held.values.reshape(-1) for held in params.values()))
+        p = dict(zip(params, values, strict=True))
+        shape = (p[name] for name in ("bias", "negative_limit", "positive_knee", "negative_knee", "shift"))
+        poles = (pole(p[name], self._rate) for name in ("attack_ms", "release_ms"))
+        self._settings = torch.stack([db_to_amplitude(p["drive_db"]), *shape, *poles], dim=-1).contiguous().numpy()
+
+    def load(self, state: Any) -> None:
+        self._state[:] = [float(state["before"]), float(state["envelope"])]
+
+    def run(self, audio: np.ndarray, dry: np.ndarray, length: int, block: int, offset: int) -> None:
+        stream(audio, self._settings, self._antialias, block, offset, self._state, length)
 
 
 def row(values: Tensor) -> np.ndarray:

@@ -8,14 +8,26 @@ from torch import nn
 
 from nablafx.export.engine.curves import pieces_of
 from nablafx.export.engine.filters import Filtering, PhaseShifting, Taps
-from nablafx.export.engine.processing import Bending, Compression, Level, LookUp, Mixing, Processing, TorchProcessing
+from nablafx.export.engine.processing import (
+    Bending,
+    Clipping,
+    Compression,
+    Level,
+    LookUp,
+    Mixing,
+    Processing,
+    TorchProcessing,
+)
 from nablafx.processors import (
+    AsymmetricClipper,
+    Cabinet,
     Compressor,
     DCOffset,
     Gain,
     Mix,
     PhaseInversion,
     PhaseShift,
+    Polarity,
     Processor,
     SosProcessor,
     StaticFIRFilter,
@@ -23,6 +35,7 @@ from nablafx.processors import (
     StaticRationalNonlinearity,
     TanhNonlinearity,
 )
+from nablafx.processors.fir import TapsProcessor
 
 
 @singledispatch
@@ -50,6 +63,11 @@ def _(processor: PhaseInversion, size: int) -> Processing:
 
 
 @lower_processor.register
+def _(processor: Polarity, size: int) -> Processing:
+    return Level(scale=float(processor.sign))
+
+
+@lower_processor.register
 def _(processor: Mix, size: int) -> Processing:
     return Mixing()
 
@@ -70,8 +88,9 @@ def _(processor: StaticMLPNonlinearity, size: int) -> Processing:
     return TorchProcessing(processor) if pieces is None else LookUp(processor.siren.reach, pieces)
 
 
-@lower_processor.register
-def _(processor: StaticFIRFilter, size: int) -> Processing:
+@lower_processor.register(StaticFIRFilter)
+@lower_processor.register(Cabinet)
+def _(processor: TapsProcessor, size: int) -> Processing:
     return Taps(processor, size)
 
 
@@ -83,3 +102,8 @@ def _(processor: PhaseShift, size: int) -> Processing:
 @lower_processor.register
 def _(processor: Compressor, size: int) -> Processing:
     return Compression(processor)
+
+
+@lower_processor.register
+def _(processor: AsymmetricClipper, size: int) -> Processing:
+    return Clipping(processor)

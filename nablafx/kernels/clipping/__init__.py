@@ -1,0 +1,18 @@
+"""Asymmetric soft clipping, averaged between neighbouring samples."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nablafx.kernels.clipping import ops, reference
+from nablafx.kernels.eager import runs_compiled
+
+
+def clip(x: Tensor, before: Tensor, settings: Tensor, block: int, offset: int) -> Tensor:
+    """See :func:`nablafx.kernels.clipping.reference.clip`: by an operator where it may run, else in plain torch."""
+    if runs_compiled(x, before):
+        return ops.clip(x.contiguous(), before.contiguous(), settings.double().contiguous(), block, offset)
+    return reference.clip(x, before, settings.to(x.dtype), block, offset)
+
+
+__all__ = ["clip"]

@@ -1,0 +1,61 @@
+"""What the kernels compute, in plain torch.
+
+A hyperbola g(t) = √(t² + k²) is |t| with a corner of width k, and two of them make a clipper between -n and 1:
+
+    f(x) = (g(x + n; n k₂) - g(x - 1; k₁) + 1 - n) / 2
+
+What is returned is not f(x[t]) but its mean over the straight line from x[t-1] to x[t], the quotient of differences of
+its antiderivative: first-order antiderivative antialiasing (Parker, Zavalishin, Le Bivic, "Reducing the aliasing of
+nonlinear waveshaping using continuous-time convolution", DAFx 2016). That quotient loses all digits where neighbours
+are nearly equal. For a hyperbola it has a form that does not: with A = g(a), B = g(b), S = A + B, r = (b - a) / S,
+
+    mean of g from a to b = S / 4 + ((a + b)² / 4 + k² h(r)) / S,   h(r) = artanh(r) / r = 1 + r²/3 + r⁴/5 + …
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# below it h is the series, whose next term is under 1e-16
+_SERIES = 0.1
+_TERMS = 8
+
+
+def clip(x: Tensor, before: Tensor, settings: Tensor, block: int, offset: int) -> Tensor:
+    """Mean of f between neighbours: x (B, 1, T), the sample before it (B, 1) -> y (B, 1, T).
+
+    settings: (B or 1, N, 3) n, k₁ and k₂, above 0; sample t is governed by set (t + offset) // block of the N.
+    """
+    b = torch.cat([before.unsqueeze(-1), x], dim=-1)
+    a, b = b[..., :-1], b[..., 1:]
+    if settings.shape[1] > 1:
+        settings = settings.repeat_interleave(block, dim=1)[:, offset : offset + x.shape[-1]]
+    negative, positive_knee, negative_knee = settings.unsqueeze(1).unbind(-1)
+    lower = mean(a + negative, b + negative, negative_knee * negative)
+    return (lower - mean(a - 1, b - 1, positive_knee) + 1 - negative) / 2
+
+
+def mean(a: Tensor, b: Tensor, k: Tensor) -> Tensor:
+    """Of the hyperbola √(t² + k²) from a to b."""
+    total = (a.square() + k.square()).sqrt() + (b.square() + k.square()).sqrt()
+    return total / 4 + ((a + b).square() / 4 + k.square() * _artanh_ratio((b - a) / total)) / total
+
+
+def curve(x: Tensor, settings: Tensor) -> Tensor:
+    """f at x (..., L) for settings (..., 3)."""
+    negative, positive_knee, negative_knee = settings.unsqueeze(-2).unbind(-1)
+    lower = ((x + negative).square() + (negative_knee * negative).square()).sqrt()
+    return (lower - ((x - 1).square() + positive_knee.square()).sqrt() + 1 - negative) / 2
+
+
+def _artanh_ratio(r: Tensor) -> Tensor:
+    """artanh(r) / r for |r| < 1; what rounds to 1 is taken for less."""
+    end = 1 - 4 * torch.finfo(r.dtype).eps
+    r = r.clamp(-end, end)
+    is_small = r.abs() < _SERIES
+    square, series = r.square(), torch.zeros_like(r)
+    for n in range(_TERMS - 1, -1, -1):
+        series = series * square + 1 / (2 * n + 1)
+    large = torch.where(is_small, torch.full_like(r, 0.5), r)
+    return torch.where(is_small, series, torch.atanh(large) / large)

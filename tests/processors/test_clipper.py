@@ -1,0 +1,107 @@
+"""The clipper: against a plain loop, an oversampled one, and the aliasing of sines."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import resample_poly
+
+from nablafx.analysis import measure_distortion
+from nablafx.controllers import StaticController
+from nablafx.effects import GrayBox, Stage
+from nablafx.processors import AsymmetricClipper
+
+RATE = 48_000
+FIXED = {
+    "drive_db": 20.0,
+    "bias": 0.3,
+    "negative_limit": 2.0,
+    "positive_knee": 0.05,
+    "negative_knee": 0.4,
+    "shift": 0.7,
+    "attack_ms": 3.0,
+    "release_ms": 60.0,
+}
+
+
+def curve(z: np.ndarray | float, limit: float = 2.0, above: float = 0.05, below: float = 0.8) -> np.ndarray:
+    return (np.sqrt((z + limit) ** 2 + below**2) - np.sqrt((z - 1) ** 2 + above**2) + 1 - limit) / 2
+
+
+def test_against_a_loop():
+    x = np.random.default_rng(0).normal(size=3000) * np.repeat([0.001, 0.5, 0.02], 1000)
+    attack, release = (np.exp(-1 / (0.001 * FIXED[name] * RATE)) for name in ("attack_ms", "release_ms"))
+    e, expected = 0.0, np.empty_like(x)
+    for n, driven in enumerate(10 * x):
+        level = abs(driven) / (1 + abs(driven))
+        e = level + (attack if level > e else release) * (e - level)
+        expected[n] = curve(driven + 0.3 - 0.7 * e)
+    y, state = AsymmetricClipper(RATE, **FIXED, antialias=False)(torch.from_numpy(x).view(1, 1, -1))
+    np.testing.assert_allclose(y[0, 0], expected, rtol=0, atol=1e-12)
+    assert state["envelope"].item() == pytest.approx(e, abs=1e-12)
+
+
+def test_antialiased_is_near_one_that_is_oversampled():
+    """64 times the rate, back without its aliasing: below 4 kHz all harmonics of a low tone are alike, half a sample
+    late; a tone of 100 Hz reaches them all."""
+    still = {**FIXED, "shift": 0.0}
+    t = np.arange(64 * 9600) / (64 * RATE)
+    expected = resample_poly(curve(3 * np.sin(2 * np.pi * 100 * (t - 0.5 / RATE)) + 0.3), 1, 64)
+    x = torch.from_numpy(0.3 * np.sin(2 * np.pi * 100 * np.arange(9600) / RATE)).view(1, 1, -1)
+    y, _ = AsymmetricClipper(RATE, **still)(x)
+    # whole periods, past the beginning
+    told, wanted = (np.fft.rfft(track[4800:9120])[9:361:9] for track in (y[0, 0].numpy(), expected))
+    np.testing.assert_allclose(told, wanted, rtol=0, atol=1e-3 * np.abs(wanted).max())
+
+
+def test_aliasing_falls():
+    """The aliasing-to-signal ratio of a hard clipper at 30 dB of drive, as the metric `asr` has it."""
+
+    def ratio_db(antialias: bool) -> float:
+        processor = partial(AsymmetricClipper, **{**FIXED, "drive_db": 30.0, "shift": 0.0}, antialias=antialias)
+        box = GrayBox({"clipper": Stage(processor)})
+        with torch.no_grad():
+            return 10 * np.log10(measure_distortion(lambda x: box(x)[0], RATE).aliasing_to_signal)
+
+    assert ratio_db(True) < ratio_db(False) - 6
+
+
+def test_shift_moves_the_operating_point_with_the_level():
+    """Behind a loud tone a quiet one meets another bias than before, and the same one again after some releases."""
+    clipper = AsymmetricClipper(RATE, **{**FIXED, "bias": 0.0, "shift": 1.5})
+    x = torch.full((1, 1, 3 * RATE), 1e-4, dtype=torch.float64)
+    x[..., RATE : RATE + 4800] = 1.0
+    y, _ = clipper(x)
+    before, behind, after = (y[0, 0, n].item() for n in (RATE - 10, RATE + 4900, 3 * RATE - 1))
+    assert behind < before - 0.5
+    assert after == pytest.approx(before, abs=1e-3)
+
+
+def test_guess_finds_the_drive():
+    """Of a wet signal that a clipper made: within 3 dB."""
+    x = 0.1 * torch.randn(1, 1, RATE, generator=torch.Generator().manual_seed(0))
+    for drive in (10.0, 25.0, 40.0):
+        wet = torch.tanh(10 ** (drive / 20) * x)
+        assert AsymmetricClipper().guess(x, -0.3 * wet)["drive_db"] == pytest.approx(drive, abs=3)
+    assert AsymmetricClipper().guess(x, torch.zeros_like(x)) == {}
+
+
+def test_it_trains_back_to_its_own_settings():
+    """A clipper with other settings, fitted to one by gradients, ends with its drive, bias and limit."""
+    x = 0.3 * torch.randn(1, 1, 2000, generator=torch.Generator().manual_seed(0))
+    target, _ = AsymmetricClipper(RATE, **{**FIXED, "shift": 0.0})(x)
+    processor = partial(AsymmetricClipper, shift=0.0, attack_ms=3.0, release_ms=60.0)
+    box = GrayBox({"clipper": Stage(processor, StaticController)})
+    optimizer = torch.optim.Adam(box.parameters(), lr=0.1)
+    for _ in range(200):
+        loss = (box(x)[0] - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = {name: held.values.item() for name, held in next(box.taps(x)).params.items()}
+    assert found["drive_db"] == pytest.approx(20, abs=0.5)
+    assert found["bias"] == pytest.approx(0.3, abs=0.05)
+    assert found["negative_limit"] == pytest.approx(2, rel=0.05)
