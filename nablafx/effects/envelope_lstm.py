@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nablafx.effects.base import Effect
 from nablafx.effects.stack import ConditioningRecipe, build_appended
 from nablafx.layers.activation import OutputActivation, make_output_activation
-from nablafx.layers.causal_conv import CausalConv1d
+from nablafx.layers.causal_conv import CausalConv1d, LongFIR
 from nablafx.layers.envelopes import EnvelopeBank
 from nablafx.layers.held import Held
 from nablafx.layers.recurrent import Recurrent
@@ -39,6 +39,7 @@ class EnvelopeLSTM(Effect):
         num_resonators: int = 8,
         num_poles: int = 4,
         kernel_size: int = 32,
+        num_taps: int = 512,
         fastest_ms: float = 1.0,
         slowest_ms: float = 500.0,
         output_activation: OutputActivation = "none",
@@ -52,7 +53,8 @@ class EnvelopeLSTM(Effect):
             num_envelopes: filters whose envelope it hears.
             num_resonators: pairs of poles whose output it hears.
             num_poles: pairs of poles that the output passes.
-            kernel_size: taps of each filter.
+            kernel_size: taps of each filter before the LSTM.
+            num_taps: of the filter behind it: a cabinet needs some hundreds.
             fastest_ms, slowest_ms: the first and the last time constant before training.
             conditioning: recipe, the class FixedConditioning, TVFiLM or FiLM.
             sample_rate: Hz; supplied by the data.
@@ -73,20 +75,18 @@ class EnvelopeLSTM(Effect):
         self.lstm = Recurrent(heard, hidden_size)
         self.readout = nn.Linear(hidden_size, 2)
         self.tone = ResonantFilter(num_poles, sample_rate)
-        self.last = CausalConv1d(1, 1, kernel_size)
+        self.last = LongFIR(num_taps)
         self.output_activation = make_output_activation(output_activation)
         self._begin(num_bands)
 
     @torch.no_grad()
     def _begin(self, num_bands: int) -> None:
         """Begin as x with a little of what the LSTM makes: filters near the identity, a gain of 1."""
-        for conv, share in ((self.filters, 0.3), (self.last, 0.1)):
-            assert conv.bias is not None
-            conv.weight.mul_(share)
-            conv.bias.zero_()
+        assert self.filters.bias is not None
+        self.filters.bias.zero_()
+        self.filters.weight.mul_(0.3)
         self.filters.weight[:1, 0, -1] = 1.0
         self.filters.weight[num_bands:, 0, -1] += 1.0
-        self.last.weight[0, 0, -1] = 1.0
         self.readout.weight[1] = 0.0
         self.readout.bias.copy_(torch.tensor([0.0, 1.0]))
 
@@ -115,7 +115,9 @@ class EnvelopeLSTM(Effect):
     def parameter_options(self) -> dict[str, dict[str, float]]:
         # few numbers that decide much, each with a place to start from
         slow = ("envelopes", *(f"{part}.{name}" for part in ("resonators", "tone") for name in POLES))
-        return {name: {"lr_multiplier": 0.1, "weight_decay": 0.0} for name in slow}
+        options = {name: {"lr_multiplier": 0.1, "weight_decay": 0.0} for name in slow}
+        # hundreds of taps that all move at the rate of one: a preamp with a cabinet diverged at ten times that
+        return {**options, "last": {"lr_multiplier": 0.1}}
 
     def _appended(self, heard: Tensor, cond: Held | None) -> Tensor:
         """heard (B, T, I) and what the conditioning says, (B, T, I + F)."""

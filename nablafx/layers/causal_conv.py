@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nablafx.dsp.filtering import fir
 from nablafx.kernels import conv
 from nablafx.layers.held import Held, governing
 
@@ -64,3 +65,23 @@ class CausalConv1d(nn.Conv1d):
         if length < self.context_length:
             return torch.cat([context[..., length:], x], dim=-1)
         return x[..., length - self.context_length :]
+
+
+class LongFIR(CausalConv1d):
+    """y = h * x + b of one channel by FFTs, for filters of hundreds of taps; begins as the audio itself.
+
+    State and weights are those of the convolution, whose last tap meets the newest sample.
+    """
+
+    def __init__(self, num_taps: int) -> None:
+        super().__init__(1, 1, num_taps)
+        assert self.bias is not None
+        with torch.no_grad():
+            self.weight.zero_()
+            self.weight[..., -1] = 1.0
+            self.bias.zero_()
+
+    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, 1, T), context (B, 1, num_taps - 1) -> y (B, 1, T) and the context of what follows."""
+        y, context = fir(x, self.weight[0, 0].flip(0), context)
+        return y + self.bias.view(1, 1, 1), context

@@ -23,9 +23,11 @@ def test_it_begins_as_nearly_the_audio_itself(seed):
 
 
 def test_what_is_tuned_with_care():
-    """Time constants are few and slow: a tenth of the rate, and no decay to 1 ms."""
+    """Time constants and poles are few, a tenth of the rate and no decay to 1 ms; of taps there are many."""
     model = EnvelopeLSTM()
-    slow, base = parameter_groups(model, 0.01, 0.02)
+    slow, base, taps = parameter_groups(model, 0.01, 0.02)
+    assert (taps["lr"], taps["weight_decay"]) == (pytest.approx(0.001), 0.02)
+    assert {id(p) for p in taps["params"]} == {id(p) for p in model.last.parameters()}
     assert (base["lr"], base["weight_decay"]) == (0.01, 0.02)
     assert (slow["lr"], slow["weight_decay"]) == (pytest.approx(0.001), 0.0)
     poles = [getattr(part, name) for part in (model.resonators, model.tone) for name in POLES]
@@ -36,7 +38,7 @@ def test_what_is_tuned_with_care():
 
 def test_it_can_be_a_compressor():
     """Units that follow the level alone set a gain: the limit of one with a slow envelope is a constant."""
-    model = EnvelopeLSTM(hidden_size=1, num_bands=1, num_envelopes=1, kernel_size=1).double()
+    model = EnvelopeLSTM(hidden_size=1, num_bands=1, num_envelopes=1, kernel_size=1, num_taps=1).double()
     with torch.no_grad():
         for part in (model.filters, model.lstm, model.readout, model.last):
             for p in part.parameters():

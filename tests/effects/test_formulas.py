@@ -15,7 +15,10 @@ NETS = {
     "tcn": (TCN, {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 3, "channel_width": 4}),
     "gcn": (GCN, {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 3, "channel_width": 4}),
     "s4": (S4, {"num_blocks": 2, "num_states": 3, "channel_width": 4}),
-    "envelope_lstm": (EnvelopeLSTM, {"hidden_size": 5, "num_bands": 2, "num_envelopes": 3, "kernel_size": 4}),
+    "envelope_lstm": (
+        EnvelopeLSTM,
+        {"hidden_size": 5, "num_bands": 2, "num_envelopes": 3, "kernel_size": 4, "num_taps": 6},
+    ),
 }
 OPTIONS = {
     "tcn": [
@@ -59,7 +62,7 @@ CASES = [(net, options) for net, all_of_it in OPTIONS.items() for options in all
 
 
 def make(net: str, **options) -> nn.Module:
-    """Biases and all: what silence leaves behind must be heard in the first samples."""
+    """Biases and all: what silence leaves behind must be heard in the first samples, and what begins unheard too."""
     cls, arguments = NETS[net]
     torch.manual_seed(0)
     model = cls(**{**arguments, **options}).double()
@@ -67,6 +70,8 @@ def make(net: str, **options) -> nn.Module:
         for name, p in model.named_parameters():
             if name.endswith("bias"):
                 p.uniform_(-0.5, 0.5)
+            if name in ("last.weight", "tone.C"):
+                p.normal_()
             if isinstance(model.get_submodule(name.rpartition(".")[0]), nn.PReLU):
                 p.uniform_(-1, 1)
     return model

@@ -63,7 +63,7 @@ COUNTS = {
         LSTM_MACS + (4 * 16 * (1 + 3 + 16) + 3 * 16 + 4 * 32 * 16) / 128,
     ),
     # resonators, filters, followers, gates, read-out and gain, the last poles and filter
-    "envelopes": (EnvelopeLSTM, 8 * 9 + 12 * 32 + 8 + 4 * 32 * (20 + 32) + 3 * 32 + 2 * 32 + 1 + (4 * 8 + 1) + 32),
+    "envelopes": (EnvelopeLSTM, 8 * 9 + 12 * 32 + 8 + 4 * 32 * (20 + 32) + 3 * 32 + 2 * 32 + 1 + (4 * 8 + 1) + 512),
     "deep": (partial(LSTM, num_layers=2), LSTM_MACS + 4 * 32 * 64 + 3 * 32),
 }
 
