@@ -42,10 +42,11 @@ DEVICES = {
     "overdrive": "--data.dry devices-parametric/DRY --data.wet devices-parametric/GX-TS9"
     " --data.setting D060_T080 --data.controls none",
 }
+INVERTING = ("fuzz", "preamp")
 # what a chain is for a device: the published one of its kind, with the inversion where the device has one; and ours
 CHAINS = {
     "fuzz": ("fuzz-rnl-inv", "fuzz"),
-    "muff": ("dist-rnl", "fuzz"),
+    "muff": ("dist-rnl", "preamp"),
     "preamp": ("dist-rnl-inv", "preamp"),
     "compressor": ("comp", "compressor"),
     "overdrive": ("dist-rnl", "overdrive"),
@@ -60,6 +61,16 @@ ROWS = {
     "published-chain": f"-c cfg/model/graybox/{{published}}.yaml -c cfg/trainer/published-graybox.yaml {_PUBLISHED}",
     "envelope-lstm": "-c cfg/model/envelope-lstm/32.yaml -c cfg/trainer/tbptt.yaml",
     "chain": "-c cfg/model/graybox/{ours}.yaml -c cfg/trainer/graybox.yaml",
+}
+# on the devices that invert: the published recipe with its other weighting
+EVEN = {"s4-tf-l-even": ROWS["s4-tf-l"].replace("l1-10-mrstft-1", "l1-0.5-mrstft-0.5")}
+# the overdrive at eight settings, tested at a ninth too
+KNOBS = "--data.dry devices-parametric/DRY --data.wet devices-parametric/GX-TS9 --data.controls [D,T]"
+NEW_SETTING = "D045_T050"
+STEERED = {
+    "s4-tf-l": ROWS["s4-tf-l"],
+    "envelope-lstm": "-c cfg/model/envelope-lstm/32.yaml -c cfg/model/with/fixed.yaml -c cfg/trainer/tbptt.yaml",
+    "chain": "-c cfg/model/graybox/overdrive-cond.yaml -c cfg/trainer/graybox.yaml",
 }
 
 
@@ -77,8 +88,11 @@ class Cell(NamedTuple):
 
 def command(cell: Cell, limit: list[str], logs: Path) -> list[str]:
     """Of the fit."""
-    published, ours = CHAINS[cell.device]
-    words = f"{ROWS[cell.row]} {DEVICES[cell.device]}".format(published=published, ours=ours)
+    if cell.device == "knobs":
+        words = f"{STEERED[cell.row]} {KNOBS}"
+    else:
+        published, ours = CHAINS[cell.device]
+        words = f"{(ROWS | EVEN)[cell.row]} {DEVICES[cell.device]}".format(published=published, ours=ours)
     limits = ["--trainer.max_epochs", "-1", *limit, "--media.log_media_every_n_steps", "1000000"]
     run = ["--data.preload", "true", "--seed_everything", str(cell.seed), "--name", cell.name]
     return ["fit", *shlex.split(words), *limits, *run, "--log_root", str(logs)]
@@ -86,6 +100,8 @@ def command(cell: Cell, limit: list[str], logs: Path) -> list[str]:
 
 def kind_of(cell: Cell) -> str:
     """What a step costs is a matter of the model: of the row, and where that is chains, of the chain."""
+    if cell.device == "knobs":
+        return f"{cell.row}: knobs"
     chain = dict(zip(("published-chain", "chain"), CHAINS[cell.device], strict=True)).get(cell.row)
     return f"{cell.row}: {chain}" if chain else cell.row
 
@@ -132,10 +148,11 @@ def _run(words: list[str], recordings: Path) -> None:
 def cells(rows: str, devices: str, seeds: Sequence[int]) -> Iterator[Cell]:
     # seed by seed: what ends early has compared all of them
     for seed in seeds:
-        for row in ROWS:
-            for device in DEVICES:
-                if fnmatch(row, rows) and fnmatch(device, devices):
-                    yield Cell(row, device, seed)
+        every = [(row, device) for row in ROWS for device in DEVICES]
+        every += [(row, device) for row in EVEN for device in INVERTING] + [(row, "knobs") for row in STEERED]
+        for row, device in every:
+            if fnmatch(row, rows) and fnmatch(device, devices):
+                yield Cell(row, device, seed)
 
 
 def results(logs: Path) -> dict[tuple[str, str], list[dict[str, float]]]:
