@@ -100,7 +100,7 @@ def _chains() -> Iterator[tuple[str, Callable]]:
 
 
 # an FFT rounds all the samples of a piece together
-ROUNDED = {"StaticFIRFilter", "Cabinet"}
+ROUNDED = ("StaticFIRFilter", "Cabinet", "EnvelopeLSTM-")
 # a phase near a multiple of 180 degrees moves poles by a thousand times what its angle moves: in float32 such an effect
 # is itself up to 1e-4 away from what it is in float64
 STEEP = {"PhaseShift-DynamicController-lookahead", "PhaseShift-DynamicCondController-lookahead"}
