@@ -2,6 +2,13 @@
 
 from nablafx.controllers.base import Controller
 from nablafx.controllers.dynamic import DynamicCondController, DynamicController
-from nablafx.controllers.static import StaticCondController, StaticController
+from nablafx.controllers.static import QuadraticCondController, StaticCondController, StaticController
 
-__all__ = ["Controller", "DynamicCondController", "DynamicController", "StaticCondController", "StaticController"]
+__all__ = [
+    "Controller",
+    "DynamicCondController",
+    "DynamicController",
+    "QuadraticCondController",
+    "StaticCondController",
+    "StaticController",
+]

@@ -36,6 +36,9 @@ class Controller(nn.Module):
         """As `forward`, for a constant x (B, 1, 1) held for ever."""
         raise NotImplementedError
 
+    def learn_settings(self, controls: Tensor | None) -> None:
+        """Before training: what settings (B, num_controls) of the device there are recordings of."""
+
     def start_at(self, u: Tensor) -> bool:
         """Begin training at u (P,); NaN leaves one where it is. False: this controller cannot be set."""
         return False

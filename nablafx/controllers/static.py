@@ -74,6 +74,50 @@ class StaticCondController(Controller):
         return True
 
 
+class QuadraticCondController(Controller):
+    """u = sigmoid(b + W c + V (q - m)), c the controls from -1 to 1, q all products c_i c_j and m their means.
+
+    Between settings and beyond them it bends as little as the recordings ask for, where an MLP may do anything: m is
+    over the settings that there are recordings of, so that a knob recorded at two values, of whose curve they tell
+    nothing, is given none. Without recordings m is that of knobs anywhere.
+    """
+
+    mean: Tensor
+
+    def __init__(self, num_parameters: int, num_controls: int) -> None:
+        super().__init__(num_parameters, num_controls)
+        self._needs_controls()
+        first, second = torch.triu_indices(num_controls, num_controls)
+        self.pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+        self.bias = nn.Parameter(torch.zeros(num_parameters))
+        self.slope = nn.Parameter(torch.zeros(num_parameters, num_controls))
+        self.curvature = nn.Parameter(torch.zeros(num_parameters, len(self.pairs)))
+        self.register_buffer("mean", torch.where(first == second, 1 / 3, 0.0))
+
+    def forward(self, x: Tensor, controls: Tensor | None, state: Any) -> tuple[Held, Any]:
+        assert controls is not None
+        c = 2 * controls - 1
+        logits = self.bias + c @ self.slope.T + (self._products(c) - self.mean) @ self.curvature.T
+        return Held(torch.sigmoid(logits).unsqueeze(-1)), ()
+
+    def rest(self, x: Tensor, controls: Tensor | None) -> tuple[Held, Any]:
+        return self.forward(x, controls, ())
+
+    def learn_settings(self, controls: Tensor | None) -> None:
+        if controls is not None:
+            with torch.no_grad():
+                self.mean.copy_(self._products(2 * controls.unique(dim=0) - 1).mean(dim=0))
+
+    def start_at(self, u: Tensor) -> bool:
+        """In the middle of the settings."""
+        with torch.no_grad():
+            self.bias.copy_(_logits(u, torch.zeros_like(self.bias)))
+        return True
+
+    def _products(self, c: Tensor) -> Tensor:
+        return torch.stack([c[:, i] * c[:, j] for i, j in self.pairs], dim=1)
+
+
 def _logits(u: Tensor, otherwise: Tensor) -> Tensor:
     """Of u (P,), away from the ends, where a sigmoid learns no more; `otherwise` where u is NaN."""
     u = u.to(otherwise)

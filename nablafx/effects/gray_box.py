@@ -117,7 +117,7 @@ class GrayBox(Effect):
         """Let each stage begin where its input and y (B, 1, T), the device's output, tell it to: what it took."""
         told, dry, quiet = [], x, torch.zeros_like(x[..., :1])
         for name, link in self.links.items():
-            values = link.begin(x, y)
+            values = link.begin(x, y, controls)
             if values:
                 told.append(f"{name}: {_briefly(values)}")
             silence, state = link.rest(quiet, torch.zeros_like(dry[..., :1]), controls)
@@ -173,11 +173,12 @@ class Link(nn.Module):
         y, processing = self.processor(x, u, state["processor"], dry)
         return y, {"controller": steering, "processor": processing}, u
 
-    def begin(self, x: Tensor, y: Tensor) -> dict[str, float]:
+    def begin(self, x: Tensor, y: Tensor, controls: Tensor | None) -> dict[str, float]:
         """Begin training where audio x that comes in and the device's output y tell it to; the values that it took."""
         values = self.processor.guess(x, y)
         if self.controller is None:
             return values
+        self.controller.learn_settings(controls)
         return values if values and self.controller.start_at(self.processor.normalise(values)) else {}
 
     def rest(self, x: Tensor, dry: Tensor, controls: Tensor | None) -> tuple[Tensor, Any]:

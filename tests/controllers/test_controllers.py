@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from nablafx.controllers import DynamicCondController, DynamicController, StaticCondController, StaticController
+from nablafx.controllers import (
+    DynamicCondController,
+    DynamicController,
+    QuadraticCondController,
+    StaticCondController,
+    StaticController,
+)
 
 BLOCK = 16
 
@@ -131,3 +137,31 @@ def test_conditioned_controllers_need_controls(kind, other):
     message = rf"{kind.__name__} is steered by the device's controls, and this data set has none.*use {other}Controller"
     with pytest.raises(ValueError, match=message):
         kind(2, 0)
+
+
+def test_quadratic_cond_bends_where_the_recordings_tell_it_to():
+    """A knob recorded at two values gets no curve: what is learned of it there is a straight line of the logits."""
+    torch.manual_seed(0)
+    controller = QuadraticCondController(3, 2).double()
+    settings = torch.cartesian_prod(torch.tensor([0.0, 0.3, 0.6, 1.0]), torch.tensor([0.2, 0.8])).double()
+    controller.learn_settings(settings.repeat(2, 1))
+    products = torch.stack([(2 * settings[:, i] - 1) * (2 * settings[:, j] - 1) for i, j in controller.pairs], dim=1)
+    torch.testing.assert_close(controller.mean, products.mean(0))
+    u, _ = controller(torch.zeros(8, 1, 1).double(), settings, ())
+    torch.logit(u.values).square().sum().add(torch.logit(u.values).sum()).backward()
+    by_pair = dict(zip(controller.pairs, controller.curvature.grad.T, strict=True))
+    torch.testing.assert_close(by_pair[1, 1], torch.zeros(3).double())
+    assert controller.curvature.shape == (3, 3)
+    with torch.no_grad():
+        controller.curvature[:, 0] = 1.0
+    bent = torch.logit(controller(torch.zeros(8, 1, 1).double(), settings, ())[0].values)[:, :, 0]
+    torch.testing.assert_close(bent.mean(0), torch.zeros(3).double(), rtol=0, atol=1e-12)
+
+
+def test_quadratic_cond_starts_where_it_is_told():
+    controller = QuadraticCondController(2, 2)
+    settings = torch.tensor([[0.1, 0.2], [0.9, 0.8]])
+    controller.learn_settings(settings)
+    assert controller.start_at(torch.tensor([0.3, float("nan")]))
+    u, _ = controller(torch.zeros(2, 1, 1), settings, ())
+    torch.testing.assert_close(u.values[..., 0], torch.tensor([[0.3, 0.5]]).expand(2, 2))

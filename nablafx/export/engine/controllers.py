@@ -13,6 +13,7 @@ from nablafx.controllers import (
     Controller,
     DynamicCondController,
     DynamicController,
+    QuadraticCondController,
     StaticCondController,
     StaticController,
 )
@@ -120,6 +121,7 @@ class TorchSteering:
 
 @lower_controller.register(StaticController)
 @lower_controller.register(StaticCondController)
+@lower_controller.register(QuadraticCondController)
 def _(controller: Controller, size: int) -> Steering:
     return StaticSteering(controller)
 
