@@ -46,7 +46,7 @@ INVERTING = ("fuzz", "preamp")
 # what a chain is for a device: the published one of its kind, with the inversion where the device has one; and ours
 CHAINS = {
     "fuzz": ("fuzz-rnl-inv", "fuzz"),
-    "muff": ("dist-rnl", "preamp"),
+    "muff": ("dist-rnl", "distortion"),
     "preamp": ("dist-rnl-inv", "preamp"),
     "compressor": ("comp", "compressor"),
     "overdrive": ("dist-rnl", "overdrive"),
