@@ -4,6 +4,7 @@
     python scripts/measure_fidelity.py RECORDINGS --row envelope-lstm --device fuzz    a cell: one run a seed
     python scripts/measure_fidelity.py RECORDINGS --workers 2                          every cell
     python scripts/measure_fidelity.py --summary                                       tables of what has been run
+    python scripts/measure_fidelity.py RECORDINGS --glide                              the same of knobs, at rest and moving
 
 RECORDINGS holds devices/ and devices-parametric/, or whatever DEVICES below says. Every run is `nablafx fit` in a
 process of its own with one thread, and `nablafx test` of its best checkpoint. Equal time is a number of steps: what
@@ -203,6 +204,53 @@ def _overall(metric: str, told: dict[str, list[float]]) -> str:
     return f"{mean(means):.3g}" if metric == "asr" else f"{geometric_mean(means):.3g}"
 
 
+def glide(logs: Path, recordings: Path) -> str:
+    """Markdown: seen settings, the new one, and how a knob that moves differs from knobs that stand.
+
+    The first knob goes from 0 to 1 and back in 4 s, in steps of 64 samples. At each of them the models with the two
+    nearest of 33 knobs that stand make a mean; the ESR of the gliding model to that is what gliding adds.
+    """
+    lines = ["| knobs | seen settings | new setting | new / seen | gliding knob |", "| --- |" + " ---: |" * 4]
+    for row in STEERED:
+        told: list[tuple[float, float, float]] = []
+        for run in sorted((logs / "knobs" / row).glob("seed-*/*/metrics.csv")):
+            with run.open() as file:
+                errors = {line["file"]: float(line["esr"]) for line in csv.DictReader(file)}
+            new = next(value for name, value in errors.items() if name.startswith(NEW_SETTING))
+            seen = mean(v for name, v in errors.items() if name != "all" and not name.startswith(NEW_SETTING))
+            told.append((seen, new, _gliding(run.parent, recordings)))
+        if told:
+            seen, new, moving = (list(values) for values in zip(*told, strict=True))
+            ratio = [n / s for n, s in zip(new, seen, strict=True)]
+            lines.append(f"| {row} | {_cell(seen)} | {_cell(new)} | {_cell(ratio)} | {_cell(moving)} |")
+    return "\n".join(lines)
+
+
+def _gliding(run: Path, recordings: Path) -> float:
+    import soundfile
+    import torch
+
+    from nablafx.training import load
+
+    effect = load(run).system.effect
+    dry = next((recordings / "devices-parametric" / "DRY" / "test").glob("*.flac"))
+    block, stands = 64 if effect.frame_size == 1 else effect.frame_size, 33
+    audio = torch.from_numpy(soundfile.read(dry, frames=192_000 // block * block, dtype="float32")[0]).view(1, 1, -1)
+    place = 1 - (torch.linspace(-1, 1, audio.shape[-1] // block)).abs()
+    with torch.no_grad():
+        knobs = torch.linspace(0, 1, stands)
+        still = torch.stack([effect(audio, torch.tensor([[k, 0.5]]))[0].view(-1, block) for k in knobs.tolist()])
+        low = (place * (stands - 1)).long().clamp(max=stands - 2)
+        share = (place * (stands - 1) - low).unsqueeze(-1)
+        rows = torch.arange(len(place))
+        wanted = (1 - share) * still[low, rows] + share * still[low + 1, rows]
+        state, made = None, []
+        for piece, k in zip(audio.split(block, dim=-1), place.tolist(), strict=True):
+            y, state = effect(piece, torch.tensor([[k, 0.5]]), state)
+            made.append(y.view(-1))
+    return float((torch.stack(made) - wanted).square().sum() / wanted.square().sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", type=Path, nargs="?", help="folder with devices/ and devices-parametric/")
@@ -213,12 +261,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="runs at a time")
     parser.add_argument("--logs", type=Path, default=Path("logs/fidelity"))
     parser.add_argument("--calibrate", action="store_true", help="only find the steps a second of the rows")
+    parser.add_argument("--glide", action="store_true", help="only the table of knobs")
     parser.add_argument("--summary", action="store_true", help="only the tables")
     arguments = parser.parse_args()
     logs = arguments.logs.resolve()
     if not arguments.summary:
         if arguments.recordings is None:
             parser.error("needs the folder of the recordings, or --summary")
+        if arguments.glide:
+            print(glide(logs, arguments.recordings))
+            return
         todo = list(cells(arguments.row, arguments.device, arguments.seeds))
         calibrate(todo, logs, arguments.recordings)
         if arguments.calibrate:
