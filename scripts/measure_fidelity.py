@@ -4,7 +4,7 @@
     python scripts/measure_fidelity.py RECORDINGS --row envelope-lstm --device fuzz    a cell: one run a seed
     python scripts/measure_fidelity.py RECORDINGS --workers 2                          every cell
     python scripts/measure_fidelity.py --summary                                       tables of what has been run
-    python scripts/measure_fidelity.py RECORDINGS --glide                              the same of knobs, at rest and moving
+    python scripts/measure_fidelity.py RECORDINGS --glide                              the same of knobs, also moving
 
 RECORDINGS holds devices/ and devices-parametric/, or whatever DEVICES below says. Every run is `nablafx fit` in a
 process of its own with one thread, and `nablafx test` of its best checkpoint. Equal time is a number of steps: what
@@ -230,7 +230,7 @@ def _gliding(run: Path, recordings: Path) -> float:
     import soundfile
     import torch
 
-    from nablafx.training import load
+    from nablafx.training.load import load
 
     effect = load(run).system.effect
     dry = next((recordings / "devices-parametric" / "DRY" / "test").glob("*.flac"))
