@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations_with_replacement
 from typing import Any, Literal
 
 import torch
@@ -87,12 +88,11 @@ class QuadraticCondController(Controller):
     def __init__(self, num_parameters: int, num_controls: int) -> None:
         super().__init__(num_parameters, num_controls)
         self._needs_controls()
-        first, second = torch.triu_indices(num_controls, num_controls)
-        self.pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+        self.pairs = list(combinations_with_replacement(range(num_controls), 2))
         self.bias = nn.Parameter(torch.zeros(num_parameters))
         self.slope = nn.Parameter(torch.zeros(num_parameters, num_controls))
         self.curvature = nn.Parameter(torch.zeros(num_parameters, len(self.pairs)))
-        self.register_buffer("mean", torch.where(first == second, 1 / 3, 0.0))
+        self.register_buffer("mean", torch.tensor([1 / 3 if i == j else 0.0 for i, j in self.pairs]))
 
     def forward(self, x: Tensor, controls: Tensor | None, state: Any) -> tuple[Held, Any]:
         assert controls is not None
