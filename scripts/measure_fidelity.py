@@ -212,17 +212,16 @@ def glide(logs: Path, recordings: Path) -> str:
     """
     lines = ["| knobs | seen settings | new setting | new / seen | gliding knob |", "| --- |" + " ---: |" * 4]
     for row in STEERED:
-        told: list[tuple[float, float, float]] = []
+        told: list[tuple[float, float, float, float]] = []
         for run in sorted((logs / "knobs" / row).glob("seed-*/*/metrics.csv")):
             with run.open() as file:
                 errors = {line["file"]: float(line["esr"]) for line in csv.DictReader(file)}
             new = next(value for name, value in errors.items() if name.startswith(NEW_SETTING))
             seen = mean(v for name, v in errors.items() if name != "all" and not name.startswith(NEW_SETTING))
-            told.append((seen, new, _gliding(run.parent, recordings)))
+            told.append((seen, new, new / seen, _gliding(run.parent, recordings)))
         if told:
-            seen, new, moving = (list(values) for values in zip(*told, strict=True))
-            ratio = [n / s for n, s in zip(new, seen, strict=True)]
-            lines.append(f"| {row} | {_cell(seen)} | {_cell(new)} | {_cell(ratio)} | {_cell(moving)} |")
+            shown = (_cell(list(values)) for values in zip(*told, strict=True))
+            lines.append(f"| {row} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 

@@ -43,6 +43,10 @@ class Controller(nn.Module):
         """Begin training at u (P,); NaN leaves one where it is. False: this controller cannot be set."""
         return False
 
+    def parameter_options(self) -> dict[str, dict[str, float]]:
+        """Optimizer options that parameters need, by the start of their names, as of an effect."""
+        return {}
+
     def hear(self, x: Tensor, dry: Tensor) -> Tensor:
         """What `forward` gets of the inputs of its stage and of the chain, (B, 1, T) each."""
         return dry if self.sidechain else x

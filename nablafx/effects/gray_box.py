@@ -138,8 +138,15 @@ class GrayBox(Effect):
             yield Tap(name, type(link.processor).__name__, x, params, response, curve)
 
     def parameter_options(self) -> dict[str, dict[str, float]]:
-        multipliers = {name: link.processor.lr_multiplier for name, link in self.links.items()}
-        return {f"stages.{name}": {"lr_multiplier": factor} for name, factor in multipliers.items() if factor != 1}
+        options: dict[str, dict[str, float]] = {}
+        for name, link in self.links.items():
+            factor = link.processor.lr_multiplier
+            shared = {} if factor == 1 else {"lr_multiplier": factor}
+            if shared:
+                options[f"stages.{name}"] = shared
+            for part, option in (link.controller.parameter_options() if link.controller else {}).items():
+                options[f"stages.{name}.controller.{part}"] = {**shared, **option}
+        return options
 
     def remark(self) -> str:
         return f"filters run by {kernels.describe(next(self.parameters(), torch.zeros(())).device)}"

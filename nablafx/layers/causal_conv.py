@@ -81,7 +81,8 @@ class LongFIR(CausalConv1d):
             self.weight[..., -1] = 1.0
             self.bias.zero_()
 
-    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """x (B, 1, T), context (B, 1, num_taps - 1) -> y (B, 1, T) and the context of what follows."""
+        assert self.bias is not None
         y, context = fir(x, self.weight[0, 0].flip(0), context)
-        return y + self.bias.view(1, 1, 1), context
+        return y + self.bias, context

@@ -13,6 +13,9 @@ from nablafx.controllers import (
     StaticCondController,
     StaticController,
 )
+from nablafx.effects import GrayBox, Stage
+from nablafx.processors import Gain
+from nablafx.training.optimizers import parameter_groups
 
 BLOCK = 16
 
@@ -165,3 +168,14 @@ def test_quadratic_cond_starts_where_it_is_told():
     assert controller.start_at(torch.tensor([0.3, float("nan")]))
     u, _ = controller(torch.zeros(2, 1, 1), settings, ())
     torch.testing.assert_close(u.values[..., 0], torch.tensor([[0.3, 0.5]]).expand(2, 2))
+
+
+def test_what_knobs_move_decays():
+    """Where the sound does not ask for a move; the middle of the settings stays as it is learned."""
+    chain = GrayBox({"gain": Stage(Gain, QuadraticCondController)}, num_controls=2)
+    groups = {group["name"]: group for group in parameter_groups(chain, 0.1, 0.01)}
+    decays = {id(p): group["weight_decay"] for group in groups.values() for p in group["params"]}
+    controller = chain.stages["gain"].controller
+    told = [decays[id(p)] for p in (controller.bias, controller.slope, controller.curvature)]
+    assert told == [0.01, 1.0, 1.0]
+    assert {group["lr"] for group in groups.values()} == {0.1}
