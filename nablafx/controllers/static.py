@@ -116,7 +116,7 @@ class QuadraticCondController(Controller):
 
     def parameter_options(self) -> dict[str, dict[str, float]]:
         # Else parameters that do next to nothing wander from setting to setting, and do something between them. A
-        # setting of an overdrive that no recording had was 4 times as far off as others, and without this 8 to 60 times.
+        # setting of an overdrive that no recording had was 4 times as far off as others; without this, 8 to 60.
         return {name: {"weight_decay": 1.0} for name in ("slope", "curvature")}
 
     def _products(self, c: Tensor) -> Tensor:
