@@ -64,7 +64,7 @@ ROWS = {
     "chain": "-c cfg/model/graybox/{ours}.yaml -c cfg/trainer/graybox.yaml",
 }
 # on the devices that invert: the published recipe with its other weighting
-EVEN = {"s4-tf-l-even": ROWS["s4-tf-l"].replace("l1-10-mrstft-1", "l1-0.5-mrstft-0.5")}
+EVEN = {"lstm-96-even": ROWS["lstm-96"].replace("l1-10-mrstft-1", "l1-0.5-mrstft-0.5")}
 # the overdrive at eight settings, tested at a ninth too
 KNOBS = "--data.dry devices-parametric/DRY --data.wet devices-parametric/GX-TS9 --data.controls [D,T]"
 NEW_SETTING = "D045_T050"
@@ -105,6 +105,8 @@ def kind_of(cell: Cell) -> str:
     """What a step costs is a matter of the model: of the row, and where that is chains, of the chain."""
     if cell.device == "knobs":
         return f"{cell.row}: knobs"
+    if cell.row in EVEN:
+        return cell.row.removesuffix("-even")
     chain = dict(zip(("published-chain", "chain"), CHAINS[cell.device], strict=True)).get(cell.row)
     return f"{cell.row}: {chain}" if chain else cell.row
 
