@@ -101,7 +101,7 @@ def test_what_is_trained(script, words, called, call, tmp_path):
             ["ibanez-ts0", "tcn/45-s"],
             "there is no cfg/data/ibanez-ts0.yaml; there are: ampeg-optocomp",
         ),
-        ("train_blackbox", ["ibanez-ts9", "tcn/45"], "there is no cfg/model/tcn/45.yaml; there are: gcn/250-l"),
+        ("train_blackbox", ["ibanez-ts9", "tcn/45"], "there is no cfg/model/tcn/45.yaml; there are: envelope-lstm/16"),
         ("train_blackbox", ["ibanez-ts9", "tcn/45-s+flim"], "there are: film fixed tfilm"),
         ("train_blackbox", ["ibanez-ts9", "graybox/comp"], "graybox/comp is a chain; train it with train_graybox.sh"),
         ("train_graybox", ["ibanez-ts9", "dist-rnl-cond"], "is steered by knobs; train it with train_parametric.sh"),

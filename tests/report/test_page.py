@@ -56,11 +56,13 @@ def test_tracks_are_the_audio_of_the_runs(visit, two_runs):
     for run in sorted(two_runs.rglob("version_0")):
         (excerpt,) = excerpts(load(run), 0.8, 1)
         label = run.parents[1].name
+        # what is louder than full scale is cut off
+        heard = excerpt.prediction.clamp(-1, 1)
         for name, audio in (
             ("Dry", excerpt.x),
             ("Target", excerpt.y),
-            (f"Prediction, {label}", excerpt.prediction),
-            (f"Difference, {label}", excerpt.y - excerpt.prediction),
+            (f"Prediction, {label}", heard),
+            (f"Difference, {label}", excerpt.y - heard),
         ):
             # 16 bits, twice for a difference
             np.testing.assert_allclose(tracks[name], audio[0, 0].numpy(), atol=2.1 * 2**-15)
