@@ -14,7 +14,7 @@ import nablafx.controllers
 import nablafx.effects
 import nablafx.processors
 from nablafx.conditioning import Conditioning
-from nablafx.controllers import Controller, StaticController
+from nablafx.controllers import Controller, DynamicController, StaticCondController, StaticController
 from nablafx.effects import Effect, GrayBox, Stage
 from nablafx.processors import DCOffset, Gain, Processor, SosProcessor, TanhNonlinearity
 
@@ -34,6 +34,7 @@ NETS = [effect for effect in EFFECTS if effect is not GrayBox]
 CONDITIONINGS = [c for c in exported(nablafx.conditioning, Conditioning) if c.__name__ != "Unconditioned"]
 PROCESSORS = [p for p in exported(nablafx.processors, Processor) if p is not SosProcessor]
 CONTROLLERS = exported(nablafx.controllers, Controller)
+FORMS = (StaticController, StaticCondController, DynamicController)
 
 
 def variants(cls: type) -> Iterator[tuple[str, Callable]]:
@@ -91,8 +92,9 @@ def _chains() -> Iterator[tuple[str, Callable]]:
         if not processor().num_parameters:
             yield processor.__name__, partial(chain, processor, None)
             continue
-        for controller in CONTROLLERS:
-            # look-ahead and the read-out are the controller's own: each form once with a gain will do
+        # What a processor sees of controllers is one u for all items, one for each, or one for each and its blocks. How
+        # they make it, with look-ahead and read-out, is their own: each once with a gain will do.
+        for controller in CONTROLLERS if processor is Gain else FORMS:
             for name, recipe in list(variants(controller))[: None if processor is Gain else 1]:
                 yield f"{processor.__name__}-{name}", partial(chain, processor, recipe)
                 if processor is Gain and "Dynamic" in name:
@@ -103,5 +105,5 @@ def _chains() -> Iterator[tuple[str, Callable]]:
 ROUNDED = ("StaticFIRFilter", "Cabinet", "EnvelopeLSTM-")
 # a phase near a multiple of 180 degrees moves poles by a thousand times what its angle moves: in float32 such an effect
 # is itself up to 1e-4 away from what it is in float64
-STEEP = {"PhaseShift-DynamicController-lookahead", "PhaseShift-DynamicCondController-lookahead"}
+STEEP = {"PhaseShift-DynamicController-lookahead"}
 CASES = dict([*_nets(), *_chains()])
