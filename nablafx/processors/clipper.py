@@ -33,7 +33,7 @@ class AsymmetricClipper(Processor):
     With `antialias` the mean of f between neighbouring samples takes the place of f: at low level y is x half a sample
     late, -3 dB at a quarter of the sample rate, which an equaliser behind it makes good.
 
-    State: `before` (B, 1), the last argument of f; `envelope` (B, 1) float64.
+    State: `before` (B, 1), the last argument of f; `envelope` (B, 1) float64, or () where `shift` is 0.
     """
 
     def __init__(
@@ -82,7 +82,8 @@ class AsymmetricClipper(Processor):
 
     def settle(self, x: Tensor, **params: Held) -> tuple[Tensor, Any]:
         y, z, e = self._constant(x, {name: held.values for name, held in params.items()})
-        return y.to(x.dtype), {"before": z.squeeze(-1).to(x.dtype), "envelope": e.squeeze(-1).double()}
+        level = e.squeeze(-1).double() if self._moves else ()
+        return y.to(x.dtype), {"before": z.squeeze(-1).to(x.dtype), "envelope": level}
 
     def curve(self, levels: Tensor, **params: Tensor) -> Tensor:
         return self._constant(levels.view(1, 1, -1), {name: values.unsqueeze(-1) for name, values in params.items()})[0]

@@ -149,7 +149,8 @@ class Clipping(Processing):
         self._settings = torch.stack([db_to_amplitude(p["drive_db"]), *shape, *poles], dim=-1).contiguous().numpy()
 
     def load(self, state: Any) -> None:
-        self._state[:] = [float(state["before"]), float(state["envelope"])]
+        # one whose operating point stays has no envelope, and what it is counts nothing
+        self._state[:] = [float(state["before"]), float(state["envelope"]) if len(state["envelope"]) else 0.0]
 
     def run(self, audio: np.ndarray, dry: np.ndarray, length: int, block: int, offset: int) -> None:
         stream(audio, self._settings, self._antialias, block, offset, self._state, length)
