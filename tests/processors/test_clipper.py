@@ -105,3 +105,11 @@ def test_it_trains_back_to_its_own_settings():
     assert found["drive_db"] == pytest.approx(20, abs=0.5)
     assert found["bias"] == pytest.approx(0.3, abs=0.05)
     assert found["negative_limit"] == pytest.approx(2, rel=0.05)
+
+
+def test_one_that_stays_has_no_envelope():
+    """A state that only passes through has no name among the outputs of an ONNX graph."""
+    clipper = AsymmetricClipper(shift=0.0)
+    u = torch.full((1, clipper.num_parameters, 1), 0.5)
+    _, state = clipper(torch.randn(1, 1, 8), u)
+    assert state["envelope"] == ()
