@@ -18,8 +18,8 @@ from nablafx.training import losses, schedules, sinks
 
 from ..cli import config
 from ..conftest import ROOT
+from .listed import CFG
 
-CFG = ROOT / "cfg"
 ALL = sorted(CFG.rglob("*.yaml"))
 PACKAGES = (effects, conditioning, processors, controllers, losses, schedules, sinks)
 # arguments that hold parts by name, and what the parts are
