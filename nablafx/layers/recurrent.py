@@ -52,7 +52,7 @@ class Recurrent(nn.LSTM):
     def _run(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """As `forward`, state and its successor (num_layers, B, hidden_size)."""
         h, c = state
-        if x.device.type == "cpu" and x.dtype == torch.float32:
+        if x.device.type == "cpu" and (x.dtype == torch.float32 or torch.is_autocast_enabled("cpu")):
             return self._run_layers(x, h, c)
         outputs = []
         for piece in x.split(_MAX_STEPS, dim=1):

@@ -14,6 +14,10 @@ from nablafx.kernels.recurrent import cpu, reference
 def lstm(x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One LSTM layer: see :func:`nablafx.kernels.recurrent.reference.lstm`."""
     arguments = (x, h, c, w_ih, w_hh, bias)
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        # torch has one of less precision only for processors with AVX-512, and ours is faster
+        with torch.autocast("cpu", enabled=False):
+            return lstm(*(a if a.dtype == torch.float64 else a.float() for a in arguments))
     if not runs_compiled(*arguments):
         return reference.lstm(*arguments)
     learns = torch.is_grad_enabled() and any(a.requires_grad for a in arguments)
