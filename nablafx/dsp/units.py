@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,3 +26,8 @@ def pole(time_ms: Tensor, sample_rate: float) -> Tensor:
     """
     samples = (0.001 * sample_rate * time_ms).clamp(min=1e-6)
     return torch.exp(-1 / samples)
+
+
+def cutoff_pole(cutoff_hz: Tensor, sample_rate: float) -> Tensor:
+    """exp(-2π cutoff_hz / sample_rate): the pole of a one-pole low-pass, that of the time constant 1 / (2π cutoff)."""
+    return torch.exp(cutoff_hz * (-2 * math.pi / sample_rate))

@@ -7,33 +7,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nablafx.dsp.filtering import envelope
-from nablafx.dsp.units import db_to_amplitude, pole
-from nablafx.kernels.clipping import clip
+from nablafx.dsp.units import cutoff_pole, db_to_amplitude
+from nablafx.kernels.clipping import clip, clip_fed
 from nablafx.kernels.clipping.reference import curve
 from nablafx.layers.held import Held
 from nablafx.processors.base import Processor, Range, grid_of
 from nablafx.processors.gain import SILENCE
 
 _SHAPE = ("negative_limit", "positive_knee", "negative_knee")
-
-
 _DRIVES = 41
+_HALVINGS = 50
+_NEARBY = 1e-4
 
 
 class AsymmetricClipper(Processor):
-    """Clips between 1 and -negative_limit, with a knee and a bias on each side that the level may shift.
+    """Clips between 1 and -negative_limit, with a knee on each side, around an operating point that may move.
 
-        z = 10^(drive_db / 20) x,   e = envelope(|z| / (1 + |z|); attack, release),   y = f(z + bias - shift e)
+        v[n] = 10^(drive_db / 20) x[n] + bias - feedback e[n-1],   y = f(v),   e[n] = p e[n-1] + (1 - p) y[n]
 
     with f of :mod:`nablafx.kernels.clipping.reference`: two hyperbolas, 0.02 being a hard corner and 1 a round one, and
-    both relative to their limit. `shift` is what a coupling capacitor that charges does to the operating point. What a
-    bias leaves as a constant is for a high-pass behind it.
+    both relative to their limit, and p of `feedback_cutoff_hz`. The feedback is that of a tube's cathode or of a
+    transistor's emitter, whose capacitor keeps it to what is slow: what an asymmetric signal leaves on it shifts the
+    operating point, and low frequencies are amplified less; a negative one does the opposite. With `feedback` 0 there
+    is none, nor a cut-off. What a bias leaves as a constant is for a high-pass behind it.
 
-    With `antialias` the mean of f between neighbouring samples takes the place of f: at low level y is x half a sample
+    With `antialias` the mean of f between neighbouring v takes the place of f: at low level y is x half a sample
     late, -3 dB at a quarter of the sample rate, which an equaliser behind it makes good.
 
-    State: `before` (B, 1), the last argument of f; `envelope` (B, 1) float64, or () where `shift` is 0.
+    State: `before` (B, 1), the last v; and, float64 then, with feedback `fed` (B, 1), the last e.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class AsymmetricClipper(Processor):
         negative_limit: Range = (0.1, 10.0, "log"),
         positive_knee: Range = (0.02, 2.0, "log"),
         negative_knee: Range = (0.02, 2.0, "log"),
-        shift: Range = (-1.5, 1.5),
-        attack_ms: Range = (0.5, 100.0, "log"),
-        release_ms: Range = (5.0, 1000.0, "log"),
+        feedback: Range = (-0.9, 4.0),
+        feedback_cutoff_hz: Range = (3.0, 500.0, "log"),
         antialias: bool = True,
     ) -> None:
+        """Raises ValueError where the feedback can be -1 or less: such a clipper may stay at either of its ends."""
+        self._is_fed = feedback != 0
+        fed = {"feedback": feedback, "feedback_cutoff_hz": feedback_cutoff_hz} if self._is_fed else {}
         super().__init__(
             sample_rate,
             drive_db=drive_db,
@@ -56,64 +59,87 @@ class AsymmetricClipper(Processor):
             negative_limit=negative_limit,
             positive_knee=positive_knee,
             negative_knee=negative_knee,
-            shift=shift,
-            attack_ms=attack_ms,
-            release_ms=release_ms,
+            **fed,
         )
         self.antialias = antialias
-        self._moves = self.fixed.get("shift") != 0
+        least = self.ranges["feedback"].low if "feedback" in self.ranges else self.fixed.get("feedback", 0.0)
+        if least <= -1:
+            raise ValueError(f"AsymmetricClipper: feedback is {feedback!r}; it needs numbers above -1")
 
     def process(self, x: Tensor, state: Any, **params: Held) -> tuple[Tensor, Any]:
-        grid, level = grid_of(params), state["envelope"]
-        z = params["drive_db"].map(db_to_amplitude).scale(x)
-        if self._moves:
-            times = (params[name].values.squeeze(1) for name in ("attack_ms", "release_ms"))
-            attack, release = (pole(time, self.sample_rate) for time in times)
-            e, level = envelope(_rectified(z), attack, release, level, grid.block_size, grid.offset)
-            z = z - params["shift"].scale(e)
-        z = params["bias"].shift(z)
-        settings = _settings(params)
+        grid = grid_of(params)
+        z = params["bias"].shift(params["drive_db"].map(db_to_amplitude).scale(x))
+        settings, block = _settings(params, self._shape()), grid.block_size or x.shape[-1]
+        if self._is_fed:
+            start = torch.cat([state["before"], state["fed"]], dim=1).expand(len(z), -1)
+            y, end = clip_fed(z, start, self._with_pole(settings), block, grid.offset, self.antialias)
+            return y, {"before": end[:, :1], "fed": end[:, 1:]}
         if self.antialias:
-            y = clip(z, state["before"].expand(len(z), -1), settings, grid.block_size or x.shape[-1], grid.offset)
+            y = clip(z, state["before"].expand(len(z), -1), settings, block, grid.offset)
         else:
             held = grid._replace(values=settings.transpose(1, 2)).at_samples(x.shape[-1])
             y = curve(z.squeeze(1).unsqueeze(-1), held.transpose(1, 2).to(z.dtype)).squeeze(-1).unsqueeze(1)
-        return y, {"before": z[..., -1], "envelope": level}
+        return y, {"before": z[..., -1]}
 
     def settle(self, x: Tensor, **params: Held) -> tuple[Tensor, Any]:
-        y, z, e = self._constant(x, {name: held.values for name, held in params.items()})
-        level = e.squeeze(-1).double() if self._moves else ()
-        return y.to(x.dtype), {"before": z.squeeze(-1).to(x.dtype), "envelope": level}
+        y, v = self._constant(x, {name: held.values for name, held in params.items()})
+        before = v.squeeze(-1)
+        if self._is_fed:
+            return y.to(x.dtype), {"before": before.double(), "fed": y.squeeze(-1).double()}
+        return y.to(x.dtype), {"before": before.to(x.dtype)}
 
     def curve(self, levels: Tensor, **params: Tensor) -> Tensor:
         return self._constant(levels.view(1, 1, -1), {name: values.unsqueeze(-1) for name, values in params.items()})[0]
 
     def guess(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """The drive that makes of x what is as flat as y, by mean magnitude over effective value; all else as it is."""
+        """The drive that makes of x what is as flat as y, by mean magnitude over effective value; no feedback."""
         if min(float(track.square().mean().sqrt()) for track in (x, y)) < SILENCE or "drive_db" not in self.ranges:
             return {}
         wanted, span = _flatness(y), self.ranges["drive_db"]
         drives = torch.linspace(span.low, span.high, _DRIVES).tolist()
         tried = [abs(_flatness(torch.tanh(10 ** (drive / 20) * x)) - wanted) for drive in drives]
-        return {"drive_db": drives[tried.index(min(tried))]}
+        values = {"drive_db": drives[tried.index(min(tried))]}
+        return {**values, "feedback": 0.0} if "feedback" in self.ranges else values
 
-    def _constant(self, x: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """What x becomes, f's argument and the envelope, where x is held for ever."""
-        driven = db_to_amplitude(params["drive_db"]) * x
-        e = _rectified(driven)
-        z = driven - params["shift"] * e + params["bias"]
+    def _constant(self, x: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What x becomes, and f's argument, where x is held for ever."""
+        z = db_to_amplitude(params["drive_db"]) * x + params["bias"]
         settings = torch.cat(torch.broadcast_tensors(*(params[name] for name in _SHAPE)), dim=-1)
-        return curve(z, settings), z, e
+        v = _balanced(z, params["feedback"], settings) if self._is_fed else z
+        return curve(v, settings), v
+
+    def _shape(self) -> tuple[str, ...]:
+        return (*_SHAPE, "feedback", "feedback_cutoff_hz") if self._is_fed else _SHAPE
+
+    def _with_pole(self, settings: Tensor) -> Tensor:
+        """With the pole of the cut-off in its place."""
+        return torch.cat([settings[..., :4], cutoff_pole(settings[..., 4:], self.sample_rate)], dim=-1)
+
+
+def _balanced(z: Tensor, fed: Tensor, settings: Tensor) -> Tensor:
+    """v with v = z - fed f(v), where z (B, N, L) is held: by bisection, for v + fed f(v) rises with v.
+
+    A step of Newton's method then gives the gradients of the implicit function theorem.
+    """
+    with torch.no_grad():
+        limit, positive_knee, negative_knee = settings.split(1, dim=-1)
+        # a knee lifts the far end: f lies between these
+        most, least = 1 + limit * negative_knee / 2, -limit - positive_knee / 2
+        ends = torch.broadcast_tensors(z - fed * most, z - fed * least)
+        low, high = torch.minimum(*ends), torch.maximum(*ends)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            above = middle + fed * curve(middle, settings) > z
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        v = (low + high) / 2
+        slope = (curve(v + _NEARBY, settings) - curve(v - _NEARBY, settings)) / (2 * _NEARBY)
+    return v - (v + fed * curve(v, settings) - z) / (1 + fed * slope)
 
 
 def _flatness(x: Tensor) -> float:
     return float(x.abs().mean() / x.square().mean().sqrt())
 
 
-def _rectified(z: Tensor) -> Tensor:
-    return z.abs() / (1 + z.abs())
-
-
-def _settings(params: dict[str, Held]) -> Tensor:
-    """(B or 1, N, 3)."""
-    return torch.stack(torch.broadcast_tensors(*(params[name].values.squeeze(1) for name in _SHAPE)), dim=-1)
+def _settings(params: dict[str, Held], names: tuple[str, ...]) -> Tensor:
+    """(B or 1, N, names)."""
+    return torch.stack(torch.broadcast_tensors(*(params[name].values.squeeze(1) for name in names)), dim=-1)

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import bisect
 from scipy.signal import resample_poly
 
 from nablafx.analysis import measure_distortion
@@ -21,10 +22,9 @@ FIXED = {
     "negative_limit": 2.0,
     "positive_knee": 0.05,
     "negative_knee": 0.4,
-    "shift": 0.7,
-    "attack_ms": 3.0,
-    "release_ms": 60.0,
 }
+FED = {**FIXED, "feedback": 0.7, "feedback_cutoff_hz": 200.0}
+STILL = {**FIXED, "feedback": 0.0}
 
 
 def curve(z: np.ndarray | float, limit: float = 2.0, above: float = 0.05, below: float = 0.8) -> np.ndarray:
@@ -33,25 +33,42 @@ def curve(z: np.ndarray | float, limit: float = 2.0, above: float = 0.05, below:
 
 def test_against_a_loop():
     x = np.random.default_rng(0).normal(size=3000) * np.repeat([0.001, 0.5, 0.02], 1000)
-    attack, release = (np.exp(-1 / (0.001 * FIXED[name] * RATE)) for name in ("attack_ms", "release_ms"))
-    e, expected = 0.0, np.empty_like(x)
+    pole = np.exp(-2 * np.pi * 200 / RATE)
+    e = bisect(lambda e: curve(0.3 - 0.7 * e) - e, -2, 2)  # what silence has left
+    expected = np.empty_like(x)
     for n, driven in enumerate(10 * x):
-        level = abs(driven) / (1 + abs(driven))
-        e = level + (attack if level > e else release) * (e - level)
         expected[n] = curve(driven + 0.3 - 0.7 * e)
-    y, state = AsymmetricClipper(RATE, **FIXED, antialias=False)(torch.from_numpy(x).view(1, 1, -1))
-    np.testing.assert_allclose(y[0, 0], expected, rtol=0, atol=1e-12)
-    assert state["envelope"].item() == pytest.approx(e, abs=1e-12)
+        e = pole * e + (1 - pole) * expected[n]
+    y, state = AsymmetricClipper(RATE, **FED, antialias=False)(torch.from_numpy(x).view(1, 1, -1))
+    np.testing.assert_allclose(y[0, 0], expected, rtol=0, atol=1e-11)
+    assert state["fed"].item() == pytest.approx(e, abs=1e-11)
+
+
+@pytest.mark.parametrize("feedback", [-0.9, 0.3, 4.0])
+def test_a_constant_held_for_ever_ends_where_it_rests(feedback):
+    """With its gradient: that of the end of a long run."""
+    clipper = AsymmetricClipper(RATE, **{**FED, "feedback": feedback, "drive_db": 0.0, "feedback_cutoff_hz": 500.0})
+    x = torch.tensor([[[0.2]]], dtype=torch.float64, requires_grad=True)
+    rested, state = clipper.rest(x)
+    run, end = clipper(x.expand(-1, -1, 10_000))
+    torch.testing.assert_close(run[..., -1:], rested, rtol=0, atol=1e-9)
+    torch.testing.assert_close(end, state, rtol=0, atol=1e-9)
+    torch.testing.assert_close(*(torch.autograd.grad(y, x)[0] for y in (run[..., -1:], rested)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("feedback", [-1.0, (-2.0, 2.0)])
+def test_feedback_that_latches_is_refused(feedback):
+    with pytest.raises(ValueError, match="needs numbers above -1"):
+        AsymmetricClipper(feedback=feedback)
 
 
 def test_antialiased_is_near_one_that_is_oversampled():
     """64 times the rate, back without its aliasing: below 4 kHz all harmonics of a low tone are alike, half a sample
     late; a tone of 100 Hz reaches them all."""
-    still = {**FIXED, "shift": 0.0}
     t = np.arange(64 * 9600) / (64 * RATE)
     expected = resample_poly(curve(3 * np.sin(2 * np.pi * 100 * (t - 0.5 / RATE)) + 0.3), 1, 64)
     x = torch.from_numpy(0.3 * np.sin(2 * np.pi * 100 * np.arange(9600) / RATE)).view(1, 1, -1)
-    y, _ = AsymmetricClipper(RATE, **still)(x)
+    y, _ = AsymmetricClipper(RATE, **STILL)(x)
     # whole periods, past the beginning
     told, wanted = (np.fft.rfft(track[4800:9120])[9:361:9] for track in (y[0, 0].numpy(), expected))
     np.testing.assert_allclose(told, wanted, rtol=0, atol=1e-3 * np.abs(wanted).max())
@@ -61,7 +78,7 @@ def test_aliasing_falls():
     """The aliasing-to-signal ratio of a hard clipper at 30 dB of drive, as the metric `asr` has it."""
 
     def ratio_db(antialias: bool) -> float:
-        processor = partial(AsymmetricClipper, **{**FIXED, "drive_db": 30.0, "shift": 0.0}, antialias=antialias)
+        processor = partial(AsymmetricClipper, **{**STILL, "drive_db": 30.0}, antialias=antialias)
         box = GrayBox({"clipper": Stage(processor)})
         with torch.no_grad():
             return 10 * np.log10(measure_distortion(lambda x: box(x)[0], RATE).aliasing_to_signal)
@@ -69,14 +86,15 @@ def test_aliasing_falls():
     assert ratio_db(True) < ratio_db(False) - 6
 
 
-def test_shift_moves_the_operating_point_with_the_level():
-    """Behind a loud tone a quiet one meets another bias than before, and the same one again after some releases."""
-    clipper = AsymmetricClipper(RATE, **{**FIXED, "bias": 0.0, "shift": 1.5})
+def test_feedback_moves_the_operating_point_with_the_level():
+    """Behind a loud tone, of which more passes above than below, a quiet one meets another bias, and soon the old one
+    again."""
+    clipper = AsymmetricClipper(RATE, **{**FED, "negative_limit": 0.2, "bias": 0.0, "feedback_cutoff_hz": 5.0})
     x = torch.full((1, 1, 3 * RATE), 1e-4, dtype=torch.float64)
-    x[..., RATE : RATE + 4800] = 1.0
+    x[..., RATE : RATE + 9600] = torch.sin(torch.arange(9600) * (2 * np.pi * 440 / RATE))
     y, _ = clipper(x)
-    before, behind, after = (y[0, 0, n].item() for n in (RATE - 10, RATE + 4900, 3 * RATE - 1))
-    assert behind < before - 0.5
+    before, behind, after = (y[0, 0, n].item() for n in (RATE - 10, RATE + 9610, 3 * RATE - 1))
+    assert behind < before - 0.1
     assert after == pytest.approx(before, abs=1e-3)
 
 
@@ -92,8 +110,8 @@ def test_guess_finds_the_drive():
 def test_it_trains_back_to_its_own_settings():
     """A clipper with other settings, fitted to one by gradients, ends with its drive, bias and limit."""
     x = 0.3 * torch.randn(1, 1, 2000, generator=torch.Generator().manual_seed(0))
-    target, _ = AsymmetricClipper(RATE, **{**FIXED, "shift": 0.0})(x)
-    processor = partial(AsymmetricClipper, shift=0.0, attack_ms=3.0, release_ms=60.0)
+    target, _ = AsymmetricClipper(RATE, **STILL)(x)
+    processor = partial(AsymmetricClipper, feedback=0.0)
     box = GrayBox({"clipper": Stage(processor, StaticController)})
     optimizer = torch.optim.Adam(box.parameters(), lr=0.1)
     for _ in range(200):
@@ -107,9 +125,9 @@ def test_it_trains_back_to_its_own_settings():
     assert found["negative_limit"] == pytest.approx(2, rel=0.05)
 
 
-def test_one_that_stays_has_no_envelope():
+def test_one_without_feedback_has_no_state_of_it():
     """A state that only passes through has no name among the outputs of an ONNX graph."""
-    clipper = AsymmetricClipper(shift=0.0)
-    u = torch.full((1, clipper.num_parameters, 1), 0.5)
-    _, state = clipper(torch.randn(1, 1, 8), u)
-    assert state["envelope"] == ()
+    clipper = AsymmetricClipper(feedback=0.0)
+    assert "feedback_cutoff_hz" not in clipper.ranges
+    _, state = clipper(torch.randn(1, 1, 8), torch.full((1, clipper.num_parameters, 1), 0.5))
+    assert set(state) == {"before"}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nablafx.dsp.units import db_to_amplitude, pole
+from nablafx.dsp.units import cutoff_pole, db_to_amplitude, pole
 from nablafx.export.engine.lowering import lower_activation, numbers, rule_for
 from nablafx.kernels.clipping.loops import stream
 from nablafx.kernels.streams.nets import bend
@@ -135,7 +135,7 @@ class Compression(Processing):
 
 
 class Clipping(Processing):
-    """A clipper, and what moves its operating point."""
+    """A clipper, and what is fed back to it."""
 
     def __init__(self, processor: AsymmetricClipper) -> None:
         self._rate, self._antialias = processor.sample_rate, processor.antialias
@@ -144,13 +144,13 @@ class Clipping(Processing):
     def steer(self, params: Params) -> None:
         values = torch.broadcast_tensors(*(held.values.reshape(-1) for held in params.values()))
         p = dict(zip(params, values, strict=True))
-        shape = (p[name] for name in ("bias", "negative_limit", "positive_knee", "negative_knee", "shift"))
-        poles = (pole(p[name], self._rate) for name in ("attack_ms", "release_ms"))
-        self._settings = torch.stack([db_to_amplitude(p["drive_db"]), *shape, *poles], dim=-1).contiguous().numpy()
+        shape = [p[name] for name in ("bias", "negative_limit", "positive_knee", "negative_knee")]
+        none = torch.zeros_like(shape[0])
+        fed = [p["feedback"], cutoff_pole(p["feedback_cutoff_hz"], self._rate)] if "feedback" in p else [none, none]
+        self._settings = torch.stack([db_to_amplitude(p["drive_db"]), *shape, *fed], dim=-1).contiguous().numpy()
 
     def load(self, state: Any) -> None:
-        # one whose operating point stays has no envelope, and what it is counts nothing
-        self._state[:] = [float(state["before"]), float(state["envelope"]) if len(state["envelope"]) else 0.0]
+        self._state[:] = [float(state["before"]), float(state.get("fed", 0.0))]
 
     def run(self, audio: np.ndarray, dry: np.ndarray, length: int, block: int, offset: int) -> None:
         stream(audio, self._settings, self._antialias, block, offset, self._state, length)

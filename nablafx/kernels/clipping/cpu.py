@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nablafx.kernels.clipping import loops
-from nablafx.kernels.memory import array
+from nablafx.kernels.memory import array, copied
 from nablafx.kernels.threads import share
 
 
@@ -29,3 +29,35 @@ def clip_backward(
     arrays = (*given, array(grad_x)[:, 0], array(grad_before)[:, 0], array(grads))
     share(len(x), partial(loops.backward, *arrays, block, offset))
     return grad_x, grad_before, grads.sum(0, keepdim=True) if len(settings) == 1 else grads
+
+
+def clip_fed(
+    x: Tensor, start: Tensor, settings: Tensor, block: int, offset: int, antialias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y, v and e at the end, and e before each sample."""
+    y, kept = torch.empty(x.shape, dtype=x.dtype), torch.empty(x.shape, dtype=torch.float64)
+    end = torch.empty(len(x), 2, dtype=torch.float64)
+    arrays = (array(x)[:, 0], array(start), array(settings), array(y)[:, 0], array(kept)[:, 0], array(end))
+    share(len(x), partial(loops.fed_forward, *arrays, antialias, block, offset))
+    return y, end, kept
+
+
+def clip_fed_backward(
+    grad_y: Tensor,
+    grad_end: Tensor,
+    x: Tensor,
+    start: Tensor,
+    settings: Tensor,
+    y: Tensor,
+    kept: Tensor,
+    block: int,
+    offset: int,
+    antialias: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, start and settings."""
+    grad_x, grad_start = torch.empty(x.shape, dtype=x.dtype), copied(start)
+    grads = torch.zeros(len(x), *settings.shape[1:], dtype=torch.float64)
+    given = (array(grad_y)[:, 0], array(grad_end), array(x)[:, 0], array(start), array(settings))
+    arrays = (*given, array(y)[:, 0], array(kept)[:, 0], array(grad_x)[:, 0], array(grad_start), array(grads))
+    share(len(x), partial(loops.fed_backward, *arrays, antialias, block, offset))
+    return grad_x, grad_start, grads.sum(0, keepdim=True) if len(settings) == 1 else grads

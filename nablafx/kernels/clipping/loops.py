@@ -92,26 +92,80 @@ def backward(grad_y, x, before, settings, grad_x, grad_before, grads, block, off
         grad_x[row, x.shape[1] - 1] = held
 
 
+@njit(**INLINED)
+def _clipped(a, b, limit, upper, lower):
+    """Mean of f from a to b; upper and lower: the squares of both corners' widths."""
+    high = _mean(a - 1, b - 1, math.sqrt((a - 1) ** 2 + upper), math.sqrt((b - 1) ** 2 + upper), upper)
+    below_a, below_b = math.sqrt((a + limit) ** 2 + lower), math.sqrt((b + limit) ** 2 + lower)
+    return 0.5 * (_mean(a + limit, b + limit, below_a, below_b, lower) - high + 1 - limit)
+
+
+@njit(**LOOP)
+def fed_forward(x, start, settings, y, kept, end, antialias, block, offset, first, last):
+    """Rows first to last of x (R, T), start (R, 2); settings (R or 1, N, 5). kept (R, T): e before each sample."""
+    for row in range(first, last):
+        sets = settings[row if len(settings) > 1 else 0]
+        a, e = start[row, 0], start[row, 1]
+        for t in range(x.shape[1]):
+            s = sets[(t + offset) // block]
+            kept[row, t] = e
+            b = x[row, t] - s[3] * e
+            out = _clipped(a if antialias else b, b, s[0], s[1] ** 2, (s[0] * s[2]) ** 2)
+            y[row, t] = out
+            e = out + s[4] * (e - out)
+            a = b
+        end[row, 0], end[row, 1] = a, e
+
+
+@njit(**LOOP)
+def fed_backward(
+    grad_y, grad_end, x, start, settings, y, kept, grad_x, grad_start, grads, antialias, block, offset, first, last
+):
+    """Gradients of x, start and settings, the last of each row, (R, N, 5), zero before."""
+    for row in range(first, last):
+        sets = settings[row if len(settings) > 1 else 0]
+        later, grad_e = grad_end[row, 0], grad_end[row, 1]
+        for t in range(x.shape[1] - 1, -1, -1):
+            n = (t + offset) // block
+            limit, knee, fed, pole, e = sets[n, 0], sets[n, 2], sets[n, 3], sets[n, 4], kept[row, t]
+            b = x[row, t] - fed * e
+            if not antialias:
+                a = b
+            elif t:
+                a = x[row, t - 1] - sets[(t - 1 + offset) // block, 3] * kept[row, t - 1]
+            else:
+                a = start[row, 0]
+            grads[row, n, 4] += grad_e * (e - y[row, t])
+            g = 0.5 * (grad_y[row, t] + (1 - pole) * grad_e)
+            low_a, low_b, low_k = _slopes(a + limit, b + limit, limit * knee)
+            high_a, high_b, high_k = _slopes(a - 1, b - 1, sets[n, 1])
+            grads[row, n, 0] += g * (low_a + low_b + knee * low_k - 1)
+            grads[row, n, 1] -= g * high_k
+            grads[row, n, 2] += g * limit * low_k
+            by_a, by_b = g * (low_a - high_a), g * (low_b - high_b)
+            if not antialias:
+                by_a, by_b = 0.0, by_a + by_b
+            by_b += later
+            later = by_a
+            grads[row, n, 3] -= by_b * e
+            grad_e = pole * grad_e - fed * by_b
+            grad_x[row, t] = by_b
+        grad_start[row, 0], grad_start[row, 1] = later, grad_e
+
+
 @njit(**LOOP)
 def stream(x, settings, antialias, block, offset, state, length):
     """A clipper in place: see :class:`nablafx.processors.AsymmetricClipper`.
 
-    settings: (N, 8) float64 of drive, bias, n, k₁, k₂, shift, and the poles of attack and release; state: (2,) of f's
-    last argument and the envelope, overwritten.
+    settings: (N, 7) float64 of drive, bias, n, k₁, k₂, feedback and its pole; state: (2,) of f's last argument and
+    what is fed back, overwritten.
     """
     a, e = state[0], state[1]
     for t in range(length):
         s = settings[(t + offset) // block]
-        driven = s[0] * x[t]
-        magnitude = abs(driven)
-        rectified = magnitude / (1 + magnitude)
-        e = rectified + (s[6] if rectified > e else s[7]) * (e - rectified)
-        b = driven - s[5] * e + s[1]
-        if not antialias:
-            a = b
-        limit, upper, lower = s[2], s[3] ** 2, (s[2] * s[4]) ** 2
-        high = _mean(a - 1, b - 1, math.sqrt((a - 1) ** 2 + upper), math.sqrt((b - 1) ** 2 + upper), upper)
-        below_a, below_b = math.sqrt((a + limit) ** 2 + lower), math.sqrt((b + limit) ** 2 + lower)
-        x[t] = 0.5 * (_mean(a + limit, b + limit, below_a, below_b, lower) - high + 1 - limit)
+        b = s[0] * x[t] + s[1] - s[5] * e
+        out = _clipped(a if antialias else b, b, s[2], s[3] ** 2, (s[2] * s[4]) ** 2)
+        e = out + s[6] * (e - out)
         a = b
+        x[t] = out
     state[0], state[1] = a, e

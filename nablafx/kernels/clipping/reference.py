@@ -10,12 +10,18 @@ nonlinear waveshaping using continuous-time convolution", DAFx 2016). That quoti
 are nearly equal. For a hyperbola it has a form that does not: with A = g(a), B = g(b), S = A + B, r = (b - a) / S,
 
     mean of g from a to b = S / 4 + ((a + b)² / 4 + k² h(r)) / S,   h(r) = artanh(r) / r = 1 + r²/3 + r⁴/5 + …
+
+A clipper that is fed back subtracts from its argument what one pole p has made of its own output:
+
+    v[t] = x[t] - s e[t-1],   y[t] = mean of f from v[t-1] to v[t],   e[t] = p e[t-1] + (1 - p) y[t]
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from nablafx.kernels.gradients import gradients_of
 
 # below it h is the series, whose next term is under 1e-16
 _SERIES = 0.1
@@ -34,6 +40,49 @@ def clip(x: Tensor, before: Tensor, settings: Tensor, block: int, offset: int) -
     negative, positive_knee, negative_knee = settings.unsqueeze(1).unbind(-1)
     lower = mean(a + negative, b + negative, negative_knee * negative)
     return (lower - mean(a - 1, b - 1, positive_knee) + 1 - negative) / 2
+
+
+def clip_fed(
+    x: Tensor, start: Tensor, settings: Tensor, block: int, offset: int, antialias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `clip`, fed back: x (B, 1, T), start (B, 2) of v and e before x, float64 -> y, v and e at the end, all e.
+
+    settings: (B or 1, N, 5) float64 n, k₁, k₂, s and p. All e are (B, 1, T) float64: before each sample. Without
+    `antialias` f takes the place of its mean.
+    """
+    sets = settings.unsqueeze(2).unbind(1)
+    (before, e), outputs, kept = start.split(1, dim=1), [], []
+    for t, sample in enumerate(x[:, 0].double().unbind(-1)):
+        n, k1, k2, fed, pole = sets[(t + offset) // block].unbind(-1)
+        kept.append(e)
+        v = sample.unsqueeze(-1) - fed * e
+        a = before if antialias else v
+        y = (mean(a + n, v + n, k2 * n) - mean(a - 1, v - 1, k1) + 1 - n) / 2
+        e = y + pole * (e - y)
+        before = v
+        outputs.append(y)
+    ends = torch.cat([before.expand(len(x), -1), e.expand(len(x), -1)], dim=1)
+    return torch.stack(outputs, dim=-1).to(x.dtype), ends, torch.stack(kept, dim=-1)
+
+
+def clip_fed_backward(
+    grad_y: Tensor,
+    grad_end: Tensor,
+    x: Tensor,
+    start: Tensor,
+    settings: Tensor,
+    y: Tensor,
+    kept: Tensor,
+    block: int,
+    offset: int,
+    antialias: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, start and settings."""
+
+    def run(x: Tensor, start: Tensor, settings: Tensor) -> tuple[Tensor, ...]:
+        return clip_fed(x, start, settings, block, offset, antialias)[:2]
+
+    return gradients_of(run, (x, start, settings), grad_y, grad_end)
 
 
 def mean(a: Tensor, b: Tensor, k: Tensor) -> Tensor:

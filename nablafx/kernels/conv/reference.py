@@ -16,12 +16,12 @@ where None was given.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from nablafx.kernels.gradients import gradients_of
 
 FOREVER = 2**30  # samples
 
@@ -38,7 +38,7 @@ def convolve_backward(grad: Tensor, x: Tensor, context: Tensor, weight: Tensor, 
     def run(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return convolve(x, context, weight, bias, dilation)
 
-    return _gradients(run, (x, context, weight, weight.new_zeros(weight.shape[0])), grad)
+    return gradients_of(run, (x, context, weight, weight.new_zeros(weight.shape[0])), grad)
 
 
 def convolve_backward_weights(
@@ -70,7 +70,7 @@ def finish_tanh_backward(
     def run(z: Tensor, values: Tensor | None, x: Tensor | None, residual: Tensor | None) -> Tensor:
         return finish_tanh(z, values, block, offset, x, residual)
 
-    return _gradients(run, (z, values, x, residual), grad)
+    return gradients_of(run, (z, values, x, residual), grad)
 
 
 def finish_gate(
@@ -107,7 +107,7 @@ def finish_gate_backward(
         return finish_gate(z, values, block, offset, x, *weights)
 
     mix_bias = mix.new_zeros(mix.shape[0])
-    return _gradients(run, (z, values, x, mix, mix_bias, skip), grad_h, grad_s)
+    return gradients_of(run, (z, values, x, mix, mix_bias, skip), grad_h, grad_s)
 
 
 def tanh_block(
@@ -144,7 +144,7 @@ def tanh_block_backward(
     ) -> Tensor:
         return tanh_block(x, context, weight, bias, dilation, values, block, offset, residual)
 
-    return _gradients(run, (x, context, weight, bias, values, residual), grad)
+    return gradients_of(run, (x, context, weight, bias, values, residual), grad)
 
 
 def gated_block(
@@ -189,7 +189,7 @@ def gated_block_backward(
         return gated_block(x, context, weight, bias, dilation, values, block, offset, with_residual, *gate)
 
     mix_bias = mix.new_zeros(mix.shape[0])
-    return _gradients(run, (x, context, weight, bias, values, mix, mix_bias, skip), grad_h, grad_s)
+    return gradients_of(run, (x, context, weight, bias, values, mix, mix_bias, skip), grad_h, grad_s)
 
 
 def modulate(z: Tensor, values: Tensor | None, block: int, offset: int) -> Tensor:
@@ -217,18 +217,3 @@ def repeated(x: Tensor, like: Tensor) -> Tensor:
     """x (B, I, T) with every channel as often as makes it fit `like` (B, O, T), or one channel for all."""
     repeats = like.shape[1] // x.shape[1]
     return x.repeat_interleave(repeats, dim=1) if repeats > 1 and x.shape[1] > 1 else x
-
-
-def _gradients(function: Callable[..., Any], given: tuple[Tensor | None, ...], *grads: Tensor) -> tuple:
-    """Of what is given, by autograd: in a thread of its own, as torch records nothing within an operator."""
-
-    def run() -> tuple:
-        inputs: list[Any] = [None if t is None else t.detach().requires_grad_() for t in given]
-        with torch.enable_grad():
-            outputs = function(*inputs)
-        asked = [t for t in inputs if t is not None]
-        found = iter(torch.autograd.grad(outputs, asked, grads, materialize_grads=True))
-        return tuple(None if t is None else next(found) for t in inputs)
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(run).result()

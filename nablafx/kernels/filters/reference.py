@@ -14,12 +14,10 @@ Shapes that all backends share:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
 import torch
 from torch import Tensor
+
+from nablafx.kernels.gradients import gradients_of
 
 CHUNK = 128  # samples between checkpoints
 
@@ -52,7 +50,8 @@ def sections_backward(
     offset: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, coefficients and zi."""
-    return _gradients(sections, (x, coefficients, checkpoints[:, :, 0]), block, offset, grad_y, grad_zf)
+    given = (x, coefficients, checkpoints[:, :, 0])
+    return gradients_of(lambda x, q, zi: sections(x, q, zi, block, offset)[:2], given, grad_y, grad_zf)
 
 
 def envelope(x: Tensor, attack: Tensor, release: Tensor, zi: Tensor, block: int, offset: int) -> tuple[Tensor, Tensor]:
@@ -81,23 +80,5 @@ def envelope_backward(
     offset: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, attack, release and zi."""
-    return _gradients(envelope, (x, attack, release, zi), block, offset, grad_y, grad_zf)
-
-
-def _gradients(
-    function: Callable[..., tuple[Tensor, ...]],
-    given: tuple[Tensor, ...],
-    block: int,
-    offset: int,
-    *grads: Tensor,
-) -> Any:
-    """Of what is given, by autograd: in a thread of its own, as torch records nothing within an operator."""
-
-    def run() -> tuple[Tensor, ...]:
-        inputs = [t.detach().requires_grad_() for t in given]
-        with torch.enable_grad():
-            outputs = function(*inputs, block, offset)
-        return torch.autograd.grad(outputs[:2], inputs, grads)
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(run).result()
+    given = (x, attack, release, zi)
+    return gradients_of(lambda x, a, r, zi: envelope(x, a, r, zi, block, offset), given, grad_y, grad_zf)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from nablafx.kernels.clipping import cpu, ops, reference
+from nablafx.kernels.clipping import clip, clip_fed, cpu, ops, reference
 
 
 def case(length: int, sets: int = 1, items: int = 1, loudness: float = 3.0):
@@ -64,3 +64,50 @@ def test_float32_keeps_its_digits_where_neighbours_are_nearly_equal():
 def test_operator_knows_torch():
     x, before, settings = case(40)
     torch.library.opcheck(ops.clip, (x.requires_grad_(), before.requires_grad_(), settings.requires_grad_(), 40, 0))
+
+
+def fed_case(length: int, sets: int = 1, items: int = 1):
+    """As `case`, of float64 state, and with a feedback between -0.8 and 3 of poles that forget fast."""
+    x, _, settings = case(length, sets, items)
+    generator = torch.Generator().manual_seed(length)
+    start = torch.randn(3, 2, generator=generator, dtype=torch.float64)
+    fed, pole = torch.rand(2, items, sets, 1, generator=generator, dtype=torch.float64)
+    return x, start, torch.cat([settings, 3.8 * fed - 0.8, 0.5 + 0.5 * pole], dim=-1)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_gradients_of_feedback_equal_finite_differences(antialias):
+    given = [t.double().requires_grad_() for t in fed_case(9, 3)]
+    assert torch.autograd.gradcheck(lambda *t: reference.clip_fed(*t, 4, 2, antialias)[:2], given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize(("sets", "items", "block", "offset"), [(1, 1, 100, 0), (1, 3, 100, 0), (4, 3, 30, 15)])
+def test_loops_of_feedback_against_the_reference(sets, items, block, offset, antialias, dtype):
+    x, start, settings = fed_case(100, sets, items)
+    x, others, generator = x.to(dtype), (block, offset, antialias), torch.Generator().manual_seed(1)
+    grads = torch.randn(x.shape, generator=generator, dtype=dtype), torch.randn(3, 2, generator=generator).double()
+    expected = reference.clip_fed(x, start, settings, *others)
+    found = cpu.clip_fed(x, start, settings, *others)
+    for got, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, right, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-12)
+    wanted = reference.clip_fed_backward(*grads, x, start, settings, *expected[::2], *others)
+    told = cpu.clip_fed_backward(*grads, x, start, settings, *found[::2], *others)
+    for got, right in zip(told, wanted, strict=True):
+        bound = (1e-5 if dtype == torch.float32 else 1e-10) * float(right.abs().max())
+        torch.testing.assert_close(got, right, rtol=0, atol=bound)
+
+
+def test_without_feedback_it_is_the_same():
+    x, before, settings = case(200)
+    start = torch.cat([before.double(), torch.ones(3, 1)], dim=1)
+    none = torch.tensor([[[0.0, 0.9]]], dtype=torch.float64)
+    y, end = clip_fed(x, start, torch.cat([settings, none], dim=-1), 200, 0, True)
+    torch.testing.assert_close(y, clip(x, before, settings, 200, 0), rtol=0, atol=1e-6)
+    torch.testing.assert_close(end[:, 0].float(), x[:, 0, -1], rtol=0, atol=0)
+
+
+def test_operator_of_feedback_knows_torch():
+    x, start, settings = (t.requires_grad_() for t in fed_case(40))
+    torch.library.opcheck(ops.clip_fed, (x, start, settings, 40, 0, True))

@@ -1,0 +1,83 @@
+"""Operators in ONNX that run sample by sample, since each waits for what the one before has made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnxscript import graph, script
+
+from nablafx.export.onnx_values import BOOL, DOUBLE, FLOAT, Bools, Double, Value, ints, op, parts
+
+
+def envelope(x: Value, attack: Value, release: Value, zi: Value, block: int, offset: int) -> Any:
+    u = op.Reshape(op.Cast(x, to=DOUBLE), ints(-1))
+    poles = (op.Expand(op.Reshape(p, ints(-1)), op.Shape(u)) for p in (attack, release))
+    last, e = _follow(op.Squeeze(zi), u, *poles)
+    return op.Reshape(op.Cast(e, to=FLOAT), op.Shape(x)), op.Reshape(last, ints(1, 1))
+
+
+@script(default_opset=op)
+def _follow(e: Double, x: Double, attack: Double, release: Double) -> tuple[Double, Double]:
+    @graph()
+    def sample(e, x, attack, release):
+        after = x + op.Where(op.Greater(x, e), attack, release) * (e - x)
+        return after, op.Identity(after)
+
+    last, all_of_them = op.Scan(e, x, attack, release, body=sample, num_scan_inputs=3)
+    return last, all_of_them
+
+
+def clip_fed(x: Value, start: Value, settings: Value, block: int, offset: int, antialias: bool) -> Any:
+    u = op.Reshape(op.Cast(x, to=DOUBLE), ints(-1))
+    before, e = (op.Reshape(state, ints(1)) for state in parts(start, axis=1, count=2))
+    n, k1, k2, fed, pole = (
+        op.Expand(op.Reshape(part, ints(-1)), op.Shape(u)) for part in parts(settings, axis=2, count=5)
+    )
+    one = op.Cast(op.Constant(value_floats=[1.0]), to=DOUBLE)
+
+    # of the upper and the lower corner: where it is, and the square of its width
+    def both(*rows: Value) -> Value:
+        return op.Concat(*(op.Unsqueeze(op.Expand(row, op.Shape(u)), ints(-1)) for row in rows), axis=1)
+
+    corners, widths = both(one, op.Neg(n)), both(k1, op.Mul(n, k2))
+    middle, is_averaged = op.Div(op.Sub(one, n), op.Add(one, one)), op.Cast(ints(int(antialias)), to=BOOL)
+    before, e, y, kept = _clip(before, e, u, corners, op.Mul(widths, widths), middle, fed, pole, is_averaged)
+    ends = op.Reshape(op.Concat(before, e, axis=0), ints(1, 2))
+    return op.Reshape(op.Cast(y, to=FLOAT), op.Shape(x)), ends, op.Reshape(kept, op.Shape(x))
+
+
+@script(default_opset=op)
+def _clip(
+    before: Double,
+    e: Double,
+    x: Double,
+    corners: Double,
+    squares: Double,
+    middle: Double,
+    fed: Double,
+    pole: Double,
+    is_averaged: Bools,
+) -> tuple[Double, Double, Double, Double]:
+    signs = op.Cast(op.Constant(value_floats=[-0.5, 0.5]), to=11)
+
+    @graph()
+    def sample(before, e, x, corner, square, middle, fed, pole):
+        v = x - fed * e
+        a = op.Where(is_averaged, before, v) - corner
+        b = v - corner
+        total = op.Sqrt(a * a + square) + op.Sqrt(b * b + square)
+        r = (b - a) / total
+        s = r * r
+        near = 1.0 + s * (
+            0.3333333333333333 + s * (0.2 + s * (0.14285714285714285 + s * (0.1111111111111111 + s / 11.0)))
+        )
+        far = op.Log((1.0 + r) / (1.0 - r)) / (2.0 * r)
+        h = op.Where(op.Less(s, 0.01), near, far)
+        mean = total / 4.0 + ((a + b) * (a + b) / 4.0 + square * h) / total
+        y = middle + op.ReduceSum(signs * mean, keepdims=1)
+        kept = op.Identity(e)
+        after = y + pole * (e - y)
+        return v, after, y, kept
+
+    before, e, y, kept = op.Scan(before, e, x, corners, squares, middle, fed, pole, body=sample, num_scan_inputs=6)
+    return before, e, y, kept
