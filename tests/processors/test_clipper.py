@@ -22,9 +22,13 @@ FIXED = {
     "negative_limit": 2.0,
     "positive_knee": 0.05,
     "negative_knee": 0.4,
+    "shift": 0.7,
+    "attack_ms": 3.0,
+    "release_ms": 60.0,
+    "feedback": 0.7,
+    "feedback_cutoff_hz": 200.0,
 }
-FED = {**FIXED, "feedback": 0.7, "feedback_cutoff_hz": 200.0}
-STILL = {**FIXED, "feedback": 0.0}
+STILL = {**FIXED, "shift": 0.0, "feedback": 0.0}
 
 
 def curve(z: np.ndarray | float, limit: float = 2.0, above: float = 0.05, below: float = 0.8) -> np.ndarray:
@@ -33,21 +37,25 @@ def curve(z: np.ndarray | float, limit: float = 2.0, above: float = 0.05, below:
 
 def test_against_a_loop():
     x = np.random.default_rng(0).normal(size=3000) * np.repeat([0.001, 0.5, 0.02], 1000)
-    pole = np.exp(-2 * np.pi * 200 / RATE)
-    e = bisect(lambda e: curve(0.3 - 0.7 * e) - e, -2, 2)  # what silence has left
+    attack, release = (np.exp(-1 / (0.001 * FIXED[name] * RATE)) for name in ("attack_ms", "release_ms"))
+    pole = np.exp(-2 * np.pi * FIXED["feedback_cutoff_hz"] / RATE)
+    # what silence has left
+    r, e = 0.0, bisect(lambda e: curve(0.3 - 0.7 * e) - e, -2, 2)
     expected = np.empty_like(x)
     for n, driven in enumerate(10 * x):
-        expected[n] = curve(driven + 0.3 - 0.7 * e)
+        level = abs(driven) / (1 + abs(driven))
+        r = level + (attack if level > r else release) * (r - level)
+        expected[n] = curve(driven + 0.3 - 0.7 * r - 0.7 * e)
         e = pole * e + (1 - pole) * expected[n]
-    y, state = AsymmetricClipper(RATE, **FED, antialias=False)(torch.from_numpy(x).view(1, 1, -1))
+    y, state = AsymmetricClipper(RATE, **FIXED, antialias=False)(torch.from_numpy(x).view(1, 1, -1))
     np.testing.assert_allclose(y[0, 0], expected, rtol=0, atol=1e-11)
-    assert state["fed"].item() == pytest.approx(e, abs=1e-11)
+    assert (state["envelope"].item(), state["fed"].item()) == pytest.approx((r, e), abs=1e-11)
 
 
 @pytest.mark.parametrize("feedback", [-0.9, 0.3, 4.0])
 def test_a_constant_held_for_ever_ends_where_it_rests(feedback):
     """With its gradient: that of the end of a long run."""
-    clipper = AsymmetricClipper(RATE, **{**FED, "feedback": feedback, "drive_db": 0.0, "feedback_cutoff_hz": 500.0})
+    clipper = AsymmetricClipper(RATE, **{**FIXED, "feedback": feedback, "drive_db": 0.0, "feedback_cutoff_hz": 500.0})
     x = torch.tensor([[[0.2]]], dtype=torch.float64, requires_grad=True)
     rested, state = clipper.rest(x)
     run, end = clipper(x.expand(-1, -1, 10_000))
@@ -86,10 +94,23 @@ def test_aliasing_falls():
     assert ratio_db(True) < ratio_db(False) - 6
 
 
+def test_shift_moves_the_operating_point_with_the_level():
+    """Behind a loud tone a quiet one meets another bias than before, and the same one again after some releases."""
+    clipper = AsymmetricClipper(RATE, **{**FIXED, "bias": 0.0, "shift": 1.5, "feedback": 0.0})
+    x = torch.full((1, 1, 3 * RATE), 1e-4, dtype=torch.float64)
+    x[..., RATE : RATE + 4800] = 1.0
+    y, _ = clipper(x)
+    before, behind, after = (y[0, 0, n].item() for n in (RATE - 10, RATE + 4900, 3 * RATE - 1))
+    assert behind < before - 0.5
+    assert after == pytest.approx(before, abs=1e-3)
+
+
 def test_feedback_moves_the_operating_point_with_the_level():
     """Behind a loud tone, of which more passes above than below, a quiet one meets another bias, and soon the old one
     again."""
-    clipper = AsymmetricClipper(RATE, **{**FED, "negative_limit": 0.2, "bias": 0.0, "feedback_cutoff_hz": 5.0})
+    clipper = AsymmetricClipper(
+        RATE, **{**FIXED, "negative_limit": 0.2, "bias": 0.0, "shift": 0.0, "feedback_cutoff_hz": 5.0}
+    )
     x = torch.full((1, 1, 3 * RATE), 1e-4, dtype=torch.float64)
     x[..., RATE : RATE + 9600] = torch.sin(torch.arange(9600) * (2 * np.pi * 440 / RATE))
     y, _ = clipper(x)
@@ -111,7 +132,7 @@ def test_it_trains_back_to_its_own_settings():
     """A clipper with other settings, fitted to one by gradients, ends with its drive, bias and limit."""
     x = 0.3 * torch.randn(1, 1, 2000, generator=torch.Generator().manual_seed(0))
     target, _ = AsymmetricClipper(RATE, **STILL)(x)
-    processor = partial(AsymmetricClipper, feedback=0.0)
+    processor = partial(AsymmetricClipper, shift=0.0, feedback=0.0)
     box = GrayBox({"clipper": Stage(processor, StaticController)})
     optimizer = torch.optim.Adam(box.parameters(), lr=0.1)
     for _ in range(200):
@@ -125,9 +146,16 @@ def test_it_trains_back_to_its_own_settings():
     assert found["negative_limit"] == pytest.approx(2, rel=0.05)
 
 
-def test_one_without_feedback_has_no_state_of_it():
+@pytest.mark.parametrize(
+    ("still", "idle", "kept"),
+    [
+        ("shift", ("attack_ms", "release_ms"), {"before", "fed"}),
+        ("feedback", ("feedback_cutoff_hz",), {"before", "envelope"}),
+    ],
+)
+def test_what_is_not_there_has_neither_times_nor_state(still, idle, kept):
     """A state that only passes through has no name among the outputs of an ONNX graph."""
-    clipper = AsymmetricClipper(feedback=0.0)
-    assert "feedback_cutoff_hz" not in clipper.ranges
+    clipper = AsymmetricClipper(**{still: 0.0})
+    assert not {still, *idle} & {*clipper.ranges, *clipper.fixed}
     _, state = clipper(torch.randn(1, 1, 8), torch.full((1, clipper.num_parameters, 1), 0.5))
-    assert set(state) == {"before"}
+    assert set(state) == kept

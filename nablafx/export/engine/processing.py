@@ -135,22 +135,26 @@ class Compression(Processing):
 
 
 class Clipping(Processing):
-    """A clipper, and what is fed back to it."""
+    """A clipper, and what moves its operating point."""
 
     def __init__(self, processor: AsymmetricClipper) -> None:
         self._rate, self._antialias = processor.sample_rate, processor.antialias
-        self._state = np.zeros(2)
+        self._state = np.zeros(3)
 
     def steer(self, params: Params) -> None:
         values = torch.broadcast_tensors(*(held.values.reshape(-1) for held in params.values()))
         p = dict(zip(params, values, strict=True))
-        shape = [p[name] for name in ("bias", "negative_limit", "positive_knee", "negative_knee")]
-        none = torch.zeros_like(shape[0])
-        fed = [p["feedback"], cutoff_pole(p["feedback_cutoff_hz"], self._rate)] if "feedback" in p else [none, none]
-        self._settings = torch.stack([db_to_amplitude(p["drive_db"]), *shape, *fed], dim=-1).contiguous().numpy()
+        rows = [db_to_amplitude(p["drive_db"])]
+        rows += [p[name] for name in ("bias", "negative_limit", "positive_knee", "negative_knee")]
+        none = [torch.zeros_like(rows[0])]
+        times = (pole(p[name], self._rate) for name in ("attack_ms", "release_ms") if name in p)
+        rows += [p["shift"], *times] if "shift" in p else 3 * none
+        fed = "feedback" in p
+        rows += [p["feedback"], cutoff_pole(p["feedback_cutoff_hz"], self._rate)] if fed else 2 * none
+        self._settings = torch.stack(rows, dim=-1).contiguous().numpy()
 
     def load(self, state: Any) -> None:
-        self._state[:] = [float(state["before"]), float(state.get("fed", 0.0))]
+        self._state[:] = [float(state[name]) if name in state else 0.0 for name in ("before", "envelope", "fed")]
 
     def run(self, audio: np.ndarray, dry: np.ndarray, length: int, block: int, offset: int) -> None:
         stream(audio, self._settings, self._antialias, block, offset, self._state, length)

@@ -157,15 +157,18 @@ def fed_backward(
 def stream(x, settings, antialias, block, offset, state, length):
     """A clipper in place: see :class:`nablafx.processors.AsymmetricClipper`.
 
-    settings: (N, 7) float64 of drive, bias, n, k₁, k₂, feedback and its pole; state: (2,) of f's last argument and
-    what is fed back, overwritten.
+    settings: (N, 10) float64 of drive, bias, n, k₁, k₂, shift, the poles of attack and release, feedback and its pole;
+    state: (3,) of f's last argument, the envelope and what is fed back, overwritten.
     """
-    a, e = state[0], state[1]
+    a, r, e = state[0], state[1], state[2]
     for t in range(length):
         s = settings[(t + offset) // block]
-        b = s[0] * x[t] + s[1] - s[5] * e
+        driven = s[0] * x[t]
+        rectified = abs(driven) / (1 + abs(driven))
+        r = rectified + (s[6] if rectified > r else s[7]) * (r - rectified)
+        b = driven + s[1] - s[5] * r - s[8] * e
         out = _clipped(a if antialias else b, b, s[2], s[3] ** 2, (s[2] * s[4]) ** 2)
-        e = out + s[6] * (e - out)
+        e = out + s[9] * (e - out)
         a = b
         x[t] = out
-    state[0], state[1] = a, e
+    state[0], state[1], state[2] = a, r, e
