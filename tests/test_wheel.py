@@ -61,6 +61,17 @@ def test_it_holds_the_package_and_what_comes_with_it(wheel):
     assert held == code | beside | {"nablafx/py.typed"}
 
 
+def take_what_is_compiled(packages: Path) -> None:
+    """The loops that the checkout has compiled: to do it again for another place takes longer than the main job."""
+    for path in (ROOT / "nablafx" / "kernels").rglob("*.py"):
+        placed = packages / path.relative_to(ROOT)
+        # numba knows a source by its size and time
+        shutil.copystat(path, placed)
+        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.nb?"):
+            (placed.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy(compiled, placed.parent / "__pycache__")
+
+
 def test_the_main_job_runs_from_an_empty_folder(wheel, tmp_path):
     """In an environment with the wheel, and the dependencies of the one that runs the tests."""
     environment, folder = tmp_path / "venv", tmp_path / "empty"
@@ -68,6 +79,7 @@ def test_the_main_job_runs_from_an_empty_folder(wheel, tmp_path):
     paths = {"base": str(environment), "platbase": str(environment)}
     packages = Path(sysconfig.get_path("purelib", vars=paths))
     zipfile.ZipFile(wheel).extractall(packages)
+    take_what_is_compiled(packages)
     # a .pth there is not read, so that the checkout, which is installed by one, is not found
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     folder.mkdir()
