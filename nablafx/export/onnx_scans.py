@@ -58,7 +58,7 @@ def _clip(
     pole: Double,
     is_averaged: Bools,
 ) -> tuple[Double, Double, Double, Double]:
-    signs = op.Cast(op.Constant(value_floats=[-0.5, 0.5]), to=11)
+    signs = op.Cast(op.Constant(value_floats=[-0.5, 0.5]), to=DOUBLE)
 
     @graph()
     def sample(before, e, x, corner, square, middle, fed, pole):
