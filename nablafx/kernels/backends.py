@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nablafx.errors import UserError
 
@@ -39,6 +41,14 @@ def describe(device: torch.device | str) -> str:
     name = backend_of(device)
     where = {"numba": f" on {torch.get_num_threads()} threads, compiled once", "triton": ", compiled once"}
     return name + where.get(name, "")
+
+
+def on_cpu(run: Callable[..., tuple[Tensor, ...]], device: torch.device, *arguments: Any) -> tuple[Tensor, ...]:
+    """What `run`, which knows CPUs only, makes of the arguments: of tensors on another device by copies, and back."""
+    if device.type == "cpu":
+        return run(*arguments)
+    moved = [a.cpu() if isinstance(a, Tensor) else a for a in arguments]
+    return tuple(result.to(device) for result in run(*moved))
 
 
 @cache

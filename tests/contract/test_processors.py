@@ -124,13 +124,13 @@ def test_every_processor_can_be_drawn(processor):
 def test_jumps_at_every_block_do_not_build_up(steered):
     """Parameters anywhere in their ranges, most often at the ends: bounded by the input, and silence dies away.
 
-    At the end they stay: what a bias leaves on a capacitor follows it for a while.
+    Then they stay: what a bias leaves on a capacitor follows it for a while.
     """
     driven, silent, still = 100, 1200, 1000
     torch.manual_seed(1)
     u = torch.rand(4, steered.num_parameters, driven + silent, dtype=torch.float64) * 3 - 1
-    u[..., -still:] = u[..., -1:]
-    x = torch.randn(4, 1, (driven + silent) * BLOCK, dtype=torch.float64)
+    u = torch.cat([u, u[..., -1:].expand(-1, -1, still)], dim=-1)
+    x = torch.randn(4, 1, (driven + silent + still) * BLOCK, dtype=torch.float64)
     x[..., driven * BLOCK :] = 0
     with torch.no_grad():
         y, _ = steered(x, Held(u.clamp(0, 1), BLOCK))

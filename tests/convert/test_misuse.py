@@ -12,8 +12,6 @@ from nablafx.errors import UserError
 from tests.cli import nablafx
 from tests.published.cases import S4, STACK, black_box, gray_box
 
-S4_S = black_box("S4", S4, num_blocks=4, s4_state_dim=4, channel_width=16, s4_learning_rate=0.001)
-
 
 @pytest.mark.parametrize(
     ("model", "message"),
@@ -59,7 +57,7 @@ def test_mistakes_of_the_caller_are_told(tmp_path):
     assert "cannot be read as YAML" in nablafx("convert", tmp_path / "broken.yaml").err
     torch.save({"state_dict": {"model.processor.x": torch.zeros(1)}}, tmp_path / "old.ckpt")
     assert "give the config that it was trained with" in nablafx("convert", tmp_path / "old.ckpt").err
-    (tmp_path / "old.yaml").write_text(yaml.safe_dump({"model": S4_S}))
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump({"model": black_box("S4", S4)}))
     other = nablafx("convert", tmp_path / "old.ckpt", "-c", tmp_path / "old.yaml")
     assert (other.status, "is of another model than the config" in other.err) == (1, True)
     assert not (tmp_path / "old").exists()

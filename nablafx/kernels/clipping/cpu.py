@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nablafx.kernels.clipping import loops
-from nablafx.kernels.memory import array, copied
+from nablafx.kernels.memory import array
 from nablafx.kernels.threads import share
 
 
@@ -55,7 +55,7 @@ def clip_fed_backward(
     antialias: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, start and settings."""
-    grad_x, grad_start = torch.empty(x.shape, dtype=x.dtype), copied(start)
+    grad_x, grad_start = torch.empty(x.shape, dtype=x.dtype), torch.empty(start.shape, dtype=torch.float64)
     grads = torch.zeros(len(x), *settings.shape[1:], dtype=torch.float64)
     given = (array(grad_y)[:, 0], array(grad_end), array(x)[:, 0], array(start), array(settings))
     arrays = (*given, array(y)[:, 0], array(kept)[:, 0], array(grad_x)[:, 0], array(grad_start), array(grads))

@@ -45,6 +45,16 @@ def _slopes(a, b, k):
     return by_a, by_b, by_total * (k / corner_a + k / corner_b) + 2 * k * h * inverse
 
 
+@njit(**INLINED)
+def _partials(a, b, s):
+    """Derivatives of the mean of f from a to b by a, b, n, k₁ and k₂, which begin the set s."""
+    limit, knee = s[0], s[2]
+    low_a, low_b, low_k = _slopes(a + limit, b + limit, limit * knee)
+    high_a, high_b, high_k = _slopes(a - 1, b - 1, s[1])
+    by_limit = 0.5 * (low_a + low_b + knee * low_k - 1)
+    return 0.5 * (low_a - high_a), 0.5 * (low_b - high_b), by_limit, -0.5 * high_k, 0.5 * limit * low_k
+
+
 @njit(**LOOP)
 def forward(x, before, settings, y, block, offset, first, last):
     """Rows first to last of x (R, T), before (R); settings (R or 1, N, 3)."""
@@ -75,19 +85,16 @@ def backward(grad_y, x, before, settings, grad_x, grad_before, grads, block, off
         a, held = float(before[row]), 0.0
         for t in range(x.shape[1]):
             n = (t + offset) // block
-            b, g = float(x[row, t]), 0.5 * grad_y[row, t]
-            limit, knee = sets[n, 0], sets[n, 2]
-            low_a, low_b, low_k = _slopes(a + limit, b + limit, limit * knee)
-            high_a, high_b, high_k = _slopes(a - 1, b - 1, sets[n, 1])
-            by_a = g * (low_a - high_a)
+            b, g = float(x[row, t]), float(grad_y[row, t])
+            by_a, by_b, by_limit, by_upper, by_lower = _partials(a, b, sets[n])
             if t:
-                grad_x[row, t - 1] = held + by_a
+                grad_x[row, t - 1] = held + g * by_a
             else:
-                grad_before[row] = by_a
-            held = g * (low_b - high_b)
-            grads[row, n, 0] += g * (low_a + low_b + knee * low_k - 1)
-            grads[row, n, 1] -= g * high_k
-            grads[row, n, 2] += g * limit * low_k
+                grad_before[row] = g * by_a
+            held = g * by_b
+            grads[row, n, 0] += g * by_limit
+            grads[row, n, 1] += g * by_upper
+            grads[row, n, 2] += g * by_lower
             a = b
         grad_x[row, x.shape[1] - 1] = held
 
@@ -127,7 +134,7 @@ def fed_backward(
         later, grad_e = grad_end[row, 0], grad_end[row, 1]
         for t in range(x.shape[1] - 1, -1, -1):
             n = (t + offset) // block
-            limit, knee, fed, pole, e = sets[n, 0], sets[n, 2], sets[n, 3], sets[n, 4], kept[row, t]
+            fed, pole, e = sets[n, 3], sets[n, 4], kept[row, t]
             b = x[row, t] - fed * e
             if not antialias:
                 a = b
@@ -136,20 +143,18 @@ def fed_backward(
             else:
                 a = start[row, 0]
             grads[row, n, 4] += grad_e * (e - y[row, t])
-            g = 0.5 * (grad_y[row, t] + (1 - pole) * grad_e)
-            low_a, low_b, low_k = _slopes(a + limit, b + limit, limit * knee)
-            high_a, high_b, high_k = _slopes(a - 1, b - 1, sets[n, 1])
-            grads[row, n, 0] += g * (low_a + low_b + knee * low_k - 1)
-            grads[row, n, 1] -= g * high_k
-            grads[row, n, 2] += g * limit * low_k
-            by_a, by_b = g * (low_a - high_a), g * (low_b - high_b)
+            g = grad_y[row, t] + (1 - pole) * grad_e
+            by_a, by_b, by_limit, by_upper, by_lower = _partials(a, b, sets[n])
             if not antialias:
                 by_a, by_b = 0.0, by_a + by_b
-            by_b += later
-            later = by_a
-            grads[row, n, 3] -= by_b * e
-            grad_e = pole * grad_e - fed * by_b
-            grad_x[row, t] = by_b
+            grads[row, n, 0] += g * by_limit
+            grads[row, n, 1] += g * by_upper
+            grads[row, n, 2] += g * by_lower
+            grad_v = g * by_b + later
+            later = g * by_a
+            grads[row, n, 3] -= grad_v * e
+            grad_e = pole * grad_e - fed * grad_v
+            grad_x[row, t] = grad_v
         grad_start[row, 0], grad_start[row, 1] = later, grad_e
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nablafx.kernels.backends import backend_of
+from nablafx.kernels.backends import backend_of, on_cpu
 from nablafx.kernels.clipping import cpu, reference
 
 
@@ -50,8 +50,7 @@ def _call(function: str, device: torch.device, *arguments: Any) -> tuple[Tensor,
     """In plain torch where that is asked for; else the loops, of what is elsewhere on a copy."""
     if backend_of(device) == "torch":
         return getattr(reference, function)(*arguments)
-    moved = [a.cpu() if isinstance(a, Tensor) else a for a in arguments]
-    return tuple(result.to(device) for result in getattr(cpu, function)(*moved))
+    return on_cpu(getattr(cpu, function), device, *arguments)
 
 
 @torch.library.custom_op("nablafx::clip_fed", mutates_args=())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nablafx.kernels.backends import backend_of, load
+from nablafx.kernels.backends import backend_of, load, on_cpu
 from nablafx.kernels.filters.reference import CHUNK
 
 
@@ -15,10 +15,7 @@ def _call(function: str, device: torch.device, *arguments: Any) -> tuple[Tensor,
     """Run a function of the backend for `device`; one that knows CPUs only gets copies there."""
     name = backend_of(device)
     run = getattr(load("filters", name), function)
-    if name != "numba" or device.type == "cpu":
-        return run(*arguments)
-    moved = [a.cpu() if isinstance(a, Tensor) else a for a in arguments]
-    return tuple(result.to(device) for result in run(*moved))
+    return on_cpu(run, device, *arguments) if name == "numba" else run(*arguments)
 
 
 @torch.library.custom_op("nablafx::sections", mutates_args=())
