@@ -1,4 +1,4 @@
-"""A vector register of sixteen float32 as a type of numba's, for loops whose sums have to stay in registers.
+"""Registers of sixteen float32 or eight float64 as types of numba's, for loops whose numbers have to stay in registers.
 
 Tuples of numbers (:mod:`nablafx.kernels.vectors`) become registers where the compiler finds that they can, which it
 does not for the many sums of a matrix product. Memory is read and written without a check of bounds, in arrays of one
@@ -24,24 +24,28 @@ from numba.extending import models, overload, register_model
 from nablafx.kernels.vectors import INLINED
 
 LANES = 16
+LANES64 = 8
 # numba states no types
 intrinsic: Any = _intrinsic
 _INDEX = ir.IntType(32)
-_LLVM = ir.VectorType(ir.FloatType(), LANES)
 
 
 class _Register(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name="register")
+    """Of `lanes` numbers of one type."""
+
+    def __init__(self, number: types.Float, lanes: int) -> None:
+        super().__init__(name=f"register of {lanes} {number}")
+        self.number, self.lanes, self.bytes = number, lanes, number.bitwidth // 8
+        self.llvm = ir.VectorType(ir.FloatType() if number == types.float32 else ir.DoubleType(), lanes)
 
 
-_register = _Register()
+_REGISTERS = {number: _Register(number, 512 // number.bitwidth) for number in (types.float32, types.float64)}
 
 
 @register_model(_Register)
 class _RegisterModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: types.Type) -> None:
-        super().__init__(manager, kind, _LLVM)
+    def __init__(self, manager: Any, kind: _Register) -> None:
+        super().__init__(manager, kind, kind.llvm)
 
 
 @intrinsic
@@ -56,33 +60,35 @@ def address(typing, array, index):
 
 @intrinsic
 def load_at(typing, place):
-    """Sixteen numbers from an address on."""
+    """Sixteen float32 from an address on."""
+    kind = _REGISTERS[types.float32]
 
     def generate(context, builder, signature, arguments):
-        return builder.load(builder.inttoptr(arguments[0], _LLVM.as_pointer()), align=4)
+        return builder.load(builder.inttoptr(arguments[0], kind.llvm.as_pointer()), align=kind.bytes)
 
-    return _register(types.intp), generate
+    return kind(types.intp), generate
 
 
 @intrinsic
 def load(typing, array, index):
-    """array[index : index + 16]."""
+    """The numbers of array from index on that a register holds."""
+    kind = _REGISTERS[array.dtype]
 
     def generate(context, builder, signature, arguments):
         place = _element(context, builder, signature.args[0], *arguments)
-        return builder.load(builder.bitcast(place, _LLVM.as_pointer()), align=4)
+        return builder.load(builder.bitcast(place, kind.llvm.as_pointer()), align=kind.bytes)
 
-    return _register(array, types.intp), generate
+    return kind(array, types.intp), generate
 
 
 @intrinsic
 def store(typing, array, index, register):
-    """array[index : index + 16] = register."""
+    """Write the numbers of a register into array, from index on."""
 
     def generate(context, builder, signature, arguments):
         *where, value = arguments
         place = _element(context, builder, signature.args[0], *where)
-        builder.store(value, builder.bitcast(place, _LLVM.as_pointer()), align=4)
+        builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=register.bytes)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, register), generate
@@ -90,22 +96,24 @@ def store(typing, array, index, register):
 
 @intrinsic
 def spread(typing, number):
-    """Sixteen times a number."""
+    """A register full of one number."""
+    kind = _REGISTERS[number]
 
     def generate(context, builder, signature, arguments):
-        return _spread(builder, *arguments)
+        return _spread(builder, kind, *arguments)
 
-    return _register(types.float32), generate
+    return kind(number), generate
 
 
 @intrinsic
 def spread_from(typing, array, index):
-    """Sixteen times array[index]."""
+    """A register full of array[index]."""
+    kind = _REGISTERS[array.dtype]
 
     def generate(context, builder, signature, arguments):
-        return _spread(builder, builder.load(_element(context, builder, signature.args[0], *arguments)))
+        return _spread(builder, kind, builder.load(_element(context, builder, signature.args[0], *arguments)))
 
-    return _register(array, types.intp), generate
+    return kind(array, types.intp), generate
 
 
 @intrinsic
@@ -113,10 +121,11 @@ def weighted(typing, u, v, w):
     """u v + w, as one operation where the processor has it."""
 
     def generate(context, builder, signature, arguments):
-        kind = ir.FunctionType(_LLVM, [_LLVM] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.v16f32"), arguments)
+        name = f"llvm.fmuladd.v{u.lanes}f{u.number.bitwidth}"
+        operation = cgutils.get_or_insert_function(builder.module, ir.FunctionType(u.llvm, [u.llvm] * 3), name)
+        return builder.call(operation, arguments)
 
-    return _register(u, v, w), generate
+    return u(u, u, u), generate
 
 
 def _operator(function: Callable[..., Any], build: Callable[..., Any]) -> None:
@@ -124,15 +133,19 @@ def _operator(function: Callable[..., Any], build: Callable[..., Any]) -> None:
 
     @intrinsic
     def run(typing, u, v):
+        kind = u if isinstance(u, _Register) else v
+
         def generate(context, builder, signature, arguments):
             kinds = zip(arguments, signature.args, strict=True)
-            return build(builder, *(a if kind == _register else _spread(builder, a) for a, kind in kinds))
+            return build(builder, *(a if given == kind else _spread(builder, kind, a) for a, given in kinds))
 
-        return _register(u, v), generate
+        return kind(u, v), generate
 
     @overload(function)
     def choose(u, v):
-        return (lambda u, v: run(u, v)) if {u, v} in ({_register}, {_register, types.float32}) else None
+        kind = u if isinstance(u, _Register) else v
+        fits = isinstance(kind, _Register) and {u, v} <= {kind, kind.number}
+        return (lambda u, v: run(u, v)) if fits else None
 
 
 # the first of two operands stays where it is no number, so that what has gone wrong shows
@@ -168,10 +181,10 @@ def sigmoid(x):
 
 @intrinsic
 def total(typing, register):
-    """The sum of sixteen numbers, by halves."""
+    """The sum of the numbers of a register, by halves."""
 
     def generate(context, builder, signature, arguments):
-        (value,), half = arguments, LANES // 2
+        (value,), half = arguments, register.lanes // 2
         while half:
             nothing = ir.Constant(value.type, ir.Undefined)
             low, high = (
@@ -181,13 +194,13 @@ def total(typing, register):
             value, half = builder.fadd(low, high), half // 2
         return builder.extract_element(value, ir.Constant(_INDEX, 0))
 
-    return types.float32(register), generate
+    return register.number(register), generate
 
 
-def _spread(builder: Any, number: Any) -> Any:
-    nothing = ir.Constant(_LLVM, ir.Undefined)
+def _spread(builder: Any, kind: _Register, number: Any) -> Any:
+    nothing = ir.Constant(kind.llvm, ir.Undefined)
     one = builder.insert_element(nothing, number, ir.Constant(_INDEX, 0))
-    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(_INDEX, LANES), None))
+    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(_INDEX, kind.lanes), None))
 
 
 def _element(context: Any, builder: Any, kind: types.Type, array: Any, index: Any) -> Any:

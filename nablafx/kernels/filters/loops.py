@@ -1,203 +1,177 @@
 """The loops of the kernels, compiled by numba; compiled code is kept between processes.
 
-All K sections run over a chunk of audio that stays in the cache, four rows at a time: a recursive filter waits for its
-own last output at every sample, and independent rows fill that wait. The four travel as a tuple, which the compiler
-makes one vector register of. The backward pass runs a chunk again from its checkpoint, and then the adjoint filter from
-its end.
-
-Everything that is compiled together lies in this file: numba looks at no other when it asks whether code that it kept
-is still that of the source.
+All K sections run over a chunk of audio that stays in the cache, eight rows at a time: a recursive filter waits for its
+own last output at every sample, and independent rows fill that wait. The eight travel as a register. The backward pass
+runs a chunk again from its checkpoint, and then the adjoint filter from its end.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import njit
 
-LANES = 4
+from nablafx.kernels.registers import LANES64 as LANES
+from nablafx.kernels.registers import load, spread, store, weighted
+from nablafx.kernels.vectors import LOOP
 
-# numba leaves off the pass of LLVM that makes vectors of tuples: without it the loops take twice the time
-numba.config.SLP_VECTORIZE = 1  # type: ignore[attr-defined]
-
-
-@njit(nogil=True)
-def _product(a, b):
-    """a b."""
-    return a[0] * b[0], a[1] * b[1], a[2] * b[2], a[3] * b[3]
+_COEFFICIENTS = 9
 
 
-@njit(nogil=True, fastmath={"contract"})
-def _added(a, b, c):
-    """a b + c."""
-    return a[0] * b[0] + c[0], a[1] * b[1] + c[1], a[2] * b[2] + c[2], a[3] * b[3] + c[3]
+@njit(**LOOP)
+def _enter(now, state, group):
+    """State (R, K, 2) of a group's rows -> now (K 2 LANES); the last row stands in where there are no eight left."""
+    for lane in range(LANES):
+        row = min(group * LANES + lane, len(state) - 1)
+        for k in range(state.shape[1]):
+            now[2 * k * LANES + lane], now[(2 * k + 1) * LANES + lane] = state[row, k, 0], state[row, k, 1]
 
 
-@njit(nogil=True)
-def _load(row):
-    """The four numbers of an array (4,)."""
-    return row[0], row[1], row[2], row[3]
+@njit(**LOOP)
+def _leave(state, now, group):
+    """The state of a group's rows from now (K 2 LANES)."""
+    for lane in range(min(LANES, len(state) - group * LANES)):
+        for k in range(state.shape[1]):
+            state[group * LANES + lane, k, 0] = now[2 * k * LANES + lane]
+            state[group * LANES + lane, k, 1] = now[(2 * k + 1) * LANES + lane]
 
 
-@njit(nogil=True)
-def _store(row, values):
-    """Write four numbers into an array (4,)."""
-    row[0], row[1], row[2], row[3] = values
+@njit(**LOOP)
+def _hear(audio, x, group, start, stop):
+    """Samples start to stop of a group's rows of x (R, T) -> audio (samples LANES)."""
+    for lane in range(LANES):
+        row = min(group * LANES + lane, len(x) - 1)
+        for t in range(start, stop):
+            audio[(t - start) * LANES + lane] = x[row, t]
 
 
-@njit(nogil=True)
-def _gather(a, items, n, k, j):
-    """a[item, n, k, j] for the items of the four rows; a (B, N, K, J)."""
-    return a[items[0], n, k, j], a[items[1], n, k, j], a[items[2], n, k, j], a[items[3], n, k, j]
+@njit(**LOOP)
+def _tell(y, audio, group, start, stop):
+    """The same of y (R, T) from audio."""
+    for lane in range(min(LANES, len(y) - group * LANES)):
+        for t in range(start, stop):
+            y[group * LANES + lane, t] = audio[(t - start) * LANES + lane]
 
 
-@njit(nogil=True)
-def _rows_of(group, count):
-    """The rows of a group: the last one stands in where there are no four left."""
-    first, last = group * 4, count - 1
-    return first, min(first + 1, last), min(first + 2, last), min(first + 3, last)
+@njit(**LOOP)
+def _choose(chosen, coefficients, n, k, group, channels, count):
+    """Coefficients n of section k, (items, N, K, 9), of a group's rows -> chosen (9 LANES): one item for `channels`."""
+    for lane in range(LANES):
+        row = min(group * LANES + lane, count - 1)
+        item = row // channels if len(coefficients) > 1 else 0
+        for m in range(_COEFFICIENTS):
+            chosen[m * LANES + lane] = coefficients[item, n, k, m]
 
 
-@njit(nogil=True)
-def _items_of(rows, channels, items):
-    """The items whose sections the rows are filtered with: one for all, or one for `channels` rows each."""
-    if items == 1:
-        return 0, 0, 0, 0
-    return rows[0] // channels, rows[1] // channels, rows[2] // channels, rows[3] // channels
-
-
-@njit(nogil=True, cache=True)
+@njit(**LOOP)
 def forward(x, coefficients, state, checkpoints, y, block, offset, channels, size, first, last):
-    """Groups first to last of four rows; state (R, K, 2) is overwritten."""
+    """Groups first to last of eight rows; state (R, K, 2) is overwritten."""
     count, length = x.shape
     sections = coefficients.shape[2]
-    audio = np.empty((sections + 1, size, LANES))
-    states = np.empty((sections, 2, size, LANES))
-    now = np.empty((sections, 2, LANES))
+    wide = size * LANES
+    audio, states = np.empty((sections + 1) * wide), np.empty(2 * sections * wide)
+    now, chosen = np.empty(2 * sections * LANES), np.empty(_COEFFICIENTS * LANES)
     for group in range(first, last):
-        rows = _rows_of(group, count)
-        items = _items_of(rows, channels, coefficients.shape[0])
-        live = min(LANES, count - group * LANES)
-        _enter(now, state, rows)
+        _enter(now, state, group)
         for chunk in range((length + size - 1) // size):
             start, stop = chunk * size, min((chunk + 1) * size, length)
-            for lane in range(LANES):
-                for t in range(start, stop):
-                    audio[0, t - start, lane] = x[rows[lane], t]
-            for lane in range(live):
-                checkpoints[rows[lane], chunk] = now[:, :, lane]
-            _run(audio, states, now, coefficients, items, start, stop, block, offset)
-            for lane in range(live):
-                for t in range(start, stop):
-                    y[rows[lane], t] = audio[sections, t - start, lane]
-        for lane in range(live):
-            state[rows[lane]] = now[:, :, lane]
+            _hear(audio, x, group, start, stop)
+            _leave(checkpoints[:, chunk], now, group)
+            for k in range(sections):
+                t = start
+                while t < stop:
+                    n = (t + offset) // block
+                    until = min((n + 1) * block - offset, stop)
+                    _choose(chosen, coefficients, n, k, group, channels, count)
+                    _run(audio, states, now, chosen, k, wide, t - start, until - start)
+                    t = until
+            _tell(y, audio[sections * wide :], group, start, stop)
+        _leave(state, now, group)
 
 
-@njit(nogil=True, cache=True)
+@njit(**LOOP)
 def backward(grad_y, x, coefficients, checkpoints, grad_x, grads, adjoint, block, offset, channels, size, first, last):
     """As `forward`; adjoint (R, K, 2), the gradient of the last state, becomes that of the first one."""
     count, length = x.shape
     sections = coefficients.shape[2]
-    audio = np.empty((sections + 1, size, LANES))
-    states = np.empty((sections, 2, size, LANES))
-    now = np.empty((sections, 2, LANES))
-    back = np.empty((sections, 2, LANES))
-    grad = np.empty((size, LANES))
+    wide = size * LANES
+    audio, states, grad = np.empty((sections + 1) * wide), np.empty(2 * sections * wide), np.empty(wide)
+    now, back = np.empty(2 * sections * LANES), np.empty(2 * sections * LANES)
+    chosen, sums = np.empty(_COEFFICIENTS * LANES), np.empty(_COEFFICIENTS * LANES)
     for group in range(first, last):
-        rows = _rows_of(group, count)
-        items = _items_of(rows, channels, coefficients.shape[0])
-        live = min(LANES, count - group * LANES)
-        _enter(back, adjoint, rows)
+        _enter(back, adjoint, group)
         for chunk in range((length + size - 1) // size - 1, -1, -1):
             start, stop = chunk * size, min((chunk + 1) * size, length)
-            _enter(now, checkpoints[:, chunk], rows)
-            for lane in range(LANES):
-                for t in range(start, stop):
-                    audio[0, t - start, lane] = x[rows[lane], t]
-                    grad[t - start, lane] = grad_y[rows[lane], t]
-            _run(audio, states, now, coefficients, items, start, stop, block, offset)
-            _run_back(grad, back, audio, states, coefficients, grads, rows, items, live, start, stop, block, offset)
-            for lane in range(live):
-                for t in range(start, stop):
-                    grad_x[rows[lane], t] = grad[t - start, lane]
-        for lane in range(live):
-            adjoint[rows[lane]] = back[:, :, lane]
+            _enter(now, checkpoints[:, chunk], group)
+            _hear(audio, x, group, start, stop)
+            _hear(grad, grad_y, group, start, stop)
+            for k in range(sections):
+                t = start
+                while t < stop:
+                    n = (t + offset) // block
+                    until = min((n + 1) * block - offset, stop)
+                    _choose(chosen, coefficients, n, k, group, channels, count)
+                    _run(audio, states, now, chosen, k, wide, t - start, until - start)
+                    t = until
+            for k in range(sections - 1, -1, -1):
+                t = stop
+                while t > start:
+                    n = (t - 1 + offset) // block
+                    since = max(n * block - offset, start)
+                    _choose(chosen, coefficients, n, k, group, channels, count)
+                    _run_back(grad, back, sums, audio, states, chosen, k, wide, since - start, t - start)
+                    for lane in range(min(LANES, count - group * LANES)):
+                        for m in range(_COEFFICIENTS):
+                            grads[group * LANES + lane, n, k, m] += sums[m * LANES + lane]
+                    t = since
+            _tell(grad_x, grad, group, start, stop)
+        _leave(adjoint, back, group)
 
 
-@njit(nogil=True, cache=True)
-def _enter(now, state, rows):
-    for lane in range(LANES):
-        now[:, :, lane] = state[rows[lane]]
+@njit(**LOOP)
+def _run(audio, states, now, chosen, k, wide, first, last):
+    """Section k over samples first to last of a chunk: the audio behind it, and its state before every sample."""
+    s1, s2 = load(now, 2 * k * LANES), load(now, (2 * k + 1) * LANES)
+    a11, a12, a21, a22 = load(chosen, 0), load(chosen, LANES), load(chosen, 2 * LANES), load(chosen, 3 * LANES)
+    b1, b2, c1, c2 = load(chosen, 4 * LANES), load(chosen, 5 * LANES), load(chosen, 6 * LANES), load(chosen, 7 * LANES)
+    d = load(chosen, 8 * LANES)
+    u, y, h1, h2 = k * wide, (k + 1) * wide, 2 * k * wide, (2 * k + 1) * wide
+    for at in range(first * LANES, last * LANES, LANES):
+        v = load(audio, u + at)
+        store(states, h1 + at, s1)
+        store(states, h2 + at, s2)
+        store(audio, y + at, weighted(d, v, weighted(c1, s1, c2 * s2)))
+        s1, s2 = weighted(a11, s1, weighted(a12, s2, b1 * v)), weighted(a22, s2, weighted(a21, s1, b2 * v))
+    store(now, 2 * k * LANES, s1)
+    store(now, (2 * k + 1) * LANES, s2)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
-def _run(audio, states, now, coefficients, items, start, stop, block, offset):
-    """All sections over one chunk: audio[k] -> audio[k + 1], and the state before every sample."""
-    for k in range(coefficients.shape[2]):
-        s1, s2 = _load(now[k, 0]), _load(now[k, 1])
-        u, y, h1, h2 = audio[k], audio[k + 1], states[k, 0], states[k, 1]
-        t = start
-        while t < stop:
-            n = (t + offset) // block
-            until = min((n + 1) * block - offset, stop)
-            a11, a12 = _gather(coefficients, items, n, k, 0), _gather(coefficients, items, n, k, 1)
-            a21, a22 = _gather(coefficients, items, n, k, 2), _gather(coefficients, items, n, k, 3)
-            b1, b2 = _gather(coefficients, items, n, k, 4), _gather(coefficients, items, n, k, 5)
-            c1, c2 = _gather(coefficients, items, n, k, 6), _gather(coefficients, items, n, k, 7)
-            d = _gather(coefficients, items, n, k, 8)
-            for i in range(t - start, until - start):
-                v = _load(u[i])
-                _store(h1[i], s1)
-                _store(h2[i], s2)
-                _store(y[i], _added(d, v, _added(c1, s1, _product(c2, s2))))
-                s1, s2 = (
-                    _added(a11, s1, _added(a12, s2, _product(b1, v))),
-                    _added(a21, s1, _added(a22, s2, _product(b2, v))),
-                )
-            t = until
-        _store(now[k, 0], s1)
-        _store(now[k, 1], s2)
-
-
-@njit(nogil=True, cache=True, fastmath={"contract"})
-def _run_back(grad, back, audio, states, coefficients, grads, rows, items, live, start, stop, block, offset):
-    """The adjoint of `_run`: grad becomes the gradient of audio[0], grads gets what the coefficients add."""
-    none = (0.0, 0.0, 0.0, 0.0)
-    for k in range(coefficients.shape[2] - 1, -1, -1):
-        p, q = _load(back[k, 0]), _load(back[k, 1])
-        u, h1, h2 = audio[k], states[k, 0], states[k, 1]
-        t = stop
-        while t > start:
-            n = (t - 1 + offset) // block
-            since = max(n * block - offset, start)
-            a11, a12 = _gather(coefficients, items, n, k, 0), _gather(coefficients, items, n, k, 1)
-            a21, a22 = _gather(coefficients, items, n, k, 2), _gather(coefficients, items, n, k, 3)
-            b1, b2 = _gather(coefficients, items, n, k, 4), _gather(coefficients, items, n, k, 5)
-            c1, c2 = _gather(coefficients, items, n, k, 6), _gather(coefficients, items, n, k, 7)
-            d = _gather(coefficients, items, n, k, 8)
-            g11 = g12 = g21 = g22 = gb1 = gb2 = gc1 = gc2 = gd = none
-            for i in range(t - start - 1, since - start - 1, -1):
-                g, v, s1, s2 = _load(grad[i]), _load(u[i]), _load(h1[i]), _load(h2[i])
-                g11, g12, g21, g22 = _added(p, s1, g11), _added(p, s2, g12), _added(q, s1, g21), _added(q, s2, g22)
-                gb1, gb2, gd = _added(p, v, gb1), _added(q, v, gb2), _added(g, v, gd)
-                gc1, gc2 = _added(g, s1, gc1), _added(g, s2, gc2)
-                _store(grad[i], _added(d, g, _added(b1, p, _product(b2, q))))
-                p, q = _added(a11, p, _added(a21, q, _product(c1, g))), _added(a12, p, _added(a22, q, _product(c2, g)))
-            for lane in range(live):
-                sums = grads[rows[lane], n, k]
-                sums[0] += g11[lane]
-                sums[1] += g12[lane]
-                sums[2] += g21[lane]
-                sums[3] += g22[lane]
-                sums[4] += gb1[lane]
-                sums[5] += gb2[lane]
-                sums[6] += gc1[lane]
-                sums[7] += gc2[lane]
-                sums[8] += gd[lane]
-            t = since
-        _store(back[k, 0], p)
-        _store(back[k, 1], q)
+@njit(**LOOP)
+def _run_back(grad, back, sums, audio, states, chosen, k, wide, first, last):
+    """The adjoint of `_run`: grad becomes the gradient of what comes in, sums what the coefficients get."""
+    p, q = load(back, 2 * k * LANES), load(back, (2 * k + 1) * LANES)
+    a11, a12, a21, a22 = load(chosen, 0), load(chosen, LANES), load(chosen, 2 * LANES), load(chosen, 3 * LANES)
+    b1, b2, c1, c2 = load(chosen, 4 * LANES), load(chosen, 5 * LANES), load(chosen, 6 * LANES), load(chosen, 7 * LANES)
+    d = load(chosen, 8 * LANES)
+    u, h1, h2 = k * wide, 2 * k * wide, (2 * k + 1) * wide
+    g11 = g12 = g21 = g22 = gb1 = gb2 = gc1 = gc2 = gd = spread(0.0)
+    for at in range((last - 1) * LANES, (first - 1) * LANES, -LANES):
+        g, v, s1, s2 = load(grad, at), load(audio, u + at), load(states, h1 + at), load(states, h2 + at)
+        g11, g12, g21, g22 = weighted(p, s1, g11), weighted(p, s2, g12), weighted(q, s1, g21), weighted(q, s2, g22)
+        gb1, gb2, gd = weighted(p, v, gb1), weighted(q, v, gb2), weighted(g, v, gd)
+        gc1, gc2 = weighted(g, s1, gc1), weighted(g, s2, gc2)
+        store(grad, at, weighted(d, g, weighted(b1, p, b2 * q)))
+        p, q = weighted(a11, p, weighted(a21, q, c1 * g)), weighted(a22, q, weighted(a12, p, c2 * g))
+    store(back, 2 * k * LANES, p)
+    store(back, (2 * k + 1) * LANES, q)
+    store(sums, 0, g11)
+    store(sums, LANES, g12)
+    store(sums, 2 * LANES, g21)
+    store(sums, 3 * LANES, g22)
+    store(sums, 4 * LANES, gb1)
+    store(sums, 5 * LANES, gb2)
+    store(sums, 6 * LANES, gc1)
+    store(sums, 7 * LANES, gc2)
+    store(sums, 8 * LANES, gd)
 
 
 @njit(nogil=True, cache=True)

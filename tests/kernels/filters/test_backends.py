@@ -11,8 +11,8 @@ from nablafx.kernels import backend_of, backends, describe
 from .cases import LAYOUTS, assert_close, envelope_case, in_float32, run, section_case
 
 LENGTHS = [1, 5, 128, 129, 300]
-# (B, C) and the items that have sections of their own; four rows make a group
-ROWS = [((1, 1), 1), ((3, 1), 1), ((3, 1), 3), ((5, 1), 1), ((5, 1), 5), ((1, 2), 1), ((3, 2), 1), ((3, 2), 3)]
+# (B, C) and the items that have sections of their own; eight rows make a group
+ROWS = [((1, 1), 1), ((3, 1), 1), ((3, 1), 3), ((9, 1), 1), ((9, 1), 9), ((1, 2), 1), ((5, 2), 1), ((5, 2), 5)]
 numba, plain = backends.load("filters", "numba"), backends.load("filters", "torch")
 
 
