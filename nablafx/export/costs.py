@@ -216,8 +216,8 @@ def _(module: SidechainCompressor, held: int = 0) -> float:
 
 @macs.register
 def _(module: AsymmetricClipper, held: int = 0) -> float:
-    # drive, shift, feedback and what each follows, and six products for each hyperbola, ten for its mean
-    return 5 + 2 * (10 if module.antialias else 6)
+    # drive, feedback and charge, and six products for each hyperbola, ten for its mean
+    return 7 + 2 * (10 if module.antialias else 6)
 
 
 @macs.register(SosProcessor)

@@ -29,43 +29,50 @@ def _follow(e: Double, x: Double, attack: Double, release: Double) -> tuple[Doub
 
 def clip_fed(x: Value, start: Value, settings: Value, block: int, offset: int, antialias: bool) -> Any:
     u = op.Reshape(op.Cast(x, to=DOUBLE), ints(-1))
-    before, e = (op.Reshape(state, ints(1)) for state in parts(start, axis=1, count=2))
-    n, k1, k2, fed, pole = (
-        op.Expand(op.Reshape(part, ints(-1)), op.Shape(u)) for part in parts(settings, axis=2, count=5)
+    before, e, c = (op.Reshape(state, ints(1)) for state in parts(start, axis=1, count=3))
+    n, k1, k2, fed, pole, rise, fall, keep, passed = (
+        op.Expand(op.Reshape(part, ints(-1)), op.Shape(u)) for part in parts(settings, axis=2, count=9)
     )
     one = op.Cast(op.Constant(value_floats=[1.0]), to=DOUBLE)
 
-    # of the upper and the lower corner: where it is, and the square of its width
+    # of the upper and the lower corner: where it is, the square of its width, and how it charges
     def both(*rows: Value) -> Value:
         return op.Concat(*(op.Unsqueeze(op.Expand(row, op.Shape(u)), ints(-1)) for row in rows), axis=1)
 
-    corners, widths = both(one, op.Neg(n)), both(k1, op.Mul(n, k2))
+    corners, widths, charging = both(one, op.Neg(n)), both(k1, op.Mul(n, k2)), both(rise, op.Neg(fall))
     middle, is_averaged = op.Div(op.Sub(one, n), op.Add(one, one)), op.Cast(ints(int(antialias)), to=BOOL)
-    before, e, y, kept = _clip(before, e, u, corners, op.Mul(widths, widths), middle, fed, pole, is_averaged)
-    ends = op.Reshape(op.Concat(before, e, axis=0), ints(1, 2))
-    return op.Reshape(op.Cast(y, to=FLOAT), op.Shape(x)), ends, op.Reshape(kept, op.Shape(x))
+    steered = (corners, op.Mul(widths, widths), charging, middle, fed, pole, keep, passed)
+    before, e, c, y, *kept = _clip(before, e, c, u, *steered, is_averaged)
+    ends = op.Reshape(op.Concat(before, e, c, axis=0), ints(1, 3))
+    both_kept = op.Concat(*(op.Reshape(part, ints(1, 1, -1)) for part in kept), axis=1)
+    return op.Reshape(op.Cast(y, to=FLOAT), op.Shape(x)), ends, both_kept
 
 
 @script(default_opset=op)
 def _clip(
     before: Double,
     e: Double,
+    c: Double,
     x: Double,
     corners: Double,
     squares: Double,
+    charging: Double,
     middle: Double,
     fed: Double,
     pole: Double,
+    keep: Double,
+    passed: Double,
     is_averaged: Bools,
-) -> tuple[Double, Double, Double, Double]:
+) -> tuple[Double, Double, Double, Double, Double, Double]:
     signs = op.Cast(op.Constant(value_floats=[-0.5, 0.5]), to=DOUBLE)
 
     @graph()
-    def sample(before, e, x, corner, square, middle, fed, pole):
-        v = x - fed * e
+    def sample(before, e, c, x, corner, square, charge, middle, fed, pole, keep, passed):
+        v = x - fed * e - c
         a = op.Where(is_averaged, before, v) - corner
         b = v - corner
-        total = op.Sqrt(a * a + square) + op.Sqrt(b * b + square)
+        edge = op.Sqrt(b * b + square)
+        total = op.Sqrt(a * a + square) + edge
         r = (b - a) / total
         s = r * r
         near = 1.0 + s * (
@@ -74,10 +81,15 @@ def _clip(
         far = op.Log((1.0 + r) / (1.0 - r)) / (2.0 * r)
         h = op.Where(op.Less(s, 0.01), near, far)
         mean = total / 4.0 + ((a + b) * (a + b) / 4.0 + square * h) / total
-        y = middle + op.ReduceSum(signs * mean, keepdims=1)
-        kept = op.Identity(e)
+        y = middle + op.ReduceSum(signs * mean, keepdims=1) + passed * c
+        e_kept = op.Identity(e)
+        c_kept = op.Identity(c)
         after = y + pole * (e - y)
-        return v, after, y, kept
+        clipped_off = edge / 2.0 - signs * b
+        held = keep * c + op.ReduceSum(charge * clipped_off, keepdims=1)
+        return v, after, held, y, e_kept, c_kept
 
-    before, e, y, kept = op.Scan(before, e, x, corners, squares, middle, fed, pole, body=sample, num_scan_inputs=6)
-    return before, e, y, kept
+    before, e, c, y, e_kept, c_kept = op.Scan(
+        before, e, c, x, corners, squares, charging, middle, fed, pole, keep, passed, body=sample, num_scan_inputs=9
+    )
+    return before, e, c, y, e_kept, c_kept

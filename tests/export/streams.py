@@ -69,9 +69,15 @@ MODELS: dict[str, Callable[[], Effect]] = {
             "polarity": Stage(Polarity),
             "coupling": Stage(CouplingCapacitor, StaticController),
             "clipper": Stage(AsymmetricClipper, partial(StaticController, init=0.6)),
-            "shifted": Stage(partial(AsymmetricClipper, feedback=0.0), StaticController),
-            "fed": Stage(partial(AsymmetricClipper, shift=0.0, antialias=False), StaticController),
-            "still": Stage(partial(AsymmetricClipper, shift=0.0, feedback=0.0), StaticController),
+            "charged": Stage(partial(AsymmetricClipper, feedback=0.0, positive_charge_hz=0.0), StaticController),
+            "fed": Stage(
+                partial(AsymmetricClipper, positive_charge_hz=0.0, negative_charge_hz=0.0, antialias=False),
+                StaticController,
+            ),
+            "still": Stage(
+                partial(AsymmetricClipper, feedback=0.0, positive_charge_hz=0.0, negative_charge_hz=0.0),
+                StaticController,
+            ),
         }
     ),
     "low-pass": lambda: GrayBox({"tone": Stage(Lowpass, StaticController)}),

@@ -22,13 +22,15 @@ FIXED = {
     "negative_limit": 2.0,
     "positive_knee": 0.05,
     "negative_knee": 0.4,
-    "shift": 0.7,
-    "attack_ms": 3.0,
-    "release_ms": 60.0,
     "feedback": 0.7,
     "feedback_cutoff_hz": 200.0,
+    "positive_charge_hz": 300.0,
+    "negative_charge_hz": 2000.0,
+    "discharge_hz": 50.0,
+    "charge_passed": 0.4,
 }
-STILL = {**FIXED, "shift": 0.0, "feedback": 0.0}
+UNCHARGED = {"positive_charge_hz": 0.0, "negative_charge_hz": 0.0}
+STILL = {**FIXED, **UNCHARGED, "feedback": 0.0}
 
 
 def curve(z: np.ndarray | float, limit: float = 2.0, above: float = 0.05, below: float = 0.8) -> np.ndarray:
@@ -37,19 +39,30 @@ def curve(z: np.ndarray | float, limit: float = 2.0, above: float = 0.05, below:
 
 def test_against_a_loop():
     x = np.random.default_rng(0).normal(size=3000) * np.repeat([0.001, 0.5, 0.02], 1000)
-    attack, release = (np.exp(-1 / (0.001 * FIXED[name] * RATE)) for name in ("attack_ms", "release_ms"))
-    pole = np.exp(-2 * np.pi * FIXED["feedback_cutoff_hz"] / RATE)
-    # what silence has left
-    r, e = 0.0, bisect(lambda e: curve(0.3 - 0.7 * e) - e, -2, 2)
+    poles = {name: np.exp(-2 * np.pi * value / RATE) for name, value in FIXED.items() if name.endswith("_hz")}
+    p, q = poles["feedback_cutoff_hz"], poles["discharge_hz"]
+    above, below = 1 - poles["positive_charge_hz"], 1 - poles["negative_charge_hz"]
+
+    def charge(v, c):
+        up, down = (np.sqrt((v - 1) ** 2 + 0.05**2) + v - 1) / 2, (np.sqrt((v + 2) ** 2 + 0.8**2) - v - 2) / 2
+        return q * c + above * up - below * down
+
+    def left(v):
+        """Of v that silence has left: what is too much."""
+        c = charge(v, 0) / (1 - q)
+        return v + 0.7 * (curve(v) + 0.4 * c) + c - 0.3
+
+    v = bisect(left, -5, 5)
+    c = charge(v, 0) / (1 - q)
+    e = curve(v) + 0.4 * c
     expected = np.empty_like(x)
     for n, driven in enumerate(10 * x):
-        level = abs(driven) / (1 + abs(driven))
-        r = level + (attack if level > r else release) * (r - level)
-        expected[n] = curve(driven + 0.3 - 0.7 * r - 0.7 * e)
-        e = pole * e + (1 - pole) * expected[n]
+        v = driven + 0.3 - 0.7 * e - c
+        expected[n] = curve(v) + 0.4 * c
+        e, c = p * e + (1 - p) * expected[n], charge(v, c)
     y, state = AsymmetricClipper(RATE, **FIXED, antialias=False)(torch.from_numpy(x).view(1, 1, -1))
     np.testing.assert_allclose(y[0, 0], expected, rtol=0, atol=1e-11)
-    assert (state["envelope"].item(), state["fed"].item()) == pytest.approx((r, e), abs=1e-11)
+    assert (state["before"].item(), state["fed"].item(), state["charge"].item()) == pytest.approx((v, e, c), abs=1e-11)
 
 
 @pytest.mark.parametrize("feedback", [-0.9, 0.3, 4.0])
@@ -94,22 +107,37 @@ def test_aliasing_falls():
     assert ratio_db(True) < ratio_db(False) - 6
 
 
-def test_shift_moves_the_operating_point_with_the_level():
-    """Behind a loud tone a quiet one meets another bias than before, and the same one again after some releases."""
-    clipper = AsymmetricClipper(RATE, **{**FIXED, "bias": 0.0, "shift": 1.5, "feedback": 0.0})
+def test_a_charge_moves_the_operating_point_with_the_level():
+    """Behind a loud tone, which is clipped above, a quiet one meets another bias, and soon the old one again."""
+    charged = {"positive_charge_hz": 200.0, "negative_charge_hz": 0.0, "discharge_hz": 5.0, "charge_passed": 0.0}
+    clipper = AsymmetricClipper(RATE, **{**FIXED, **charged, "bias": 0.0, "feedback": 0.0})
     x = torch.full((1, 1, 3 * RATE), 1e-4, dtype=torch.float64)
-    x[..., RATE : RATE + 4800] = 1.0
+    x[..., RATE : RATE + 4800] = torch.sin(torch.arange(4800) * (2 * np.pi * 440 / RATE))
     y, _ = clipper(x)
-    before, behind, after = (y[0, 0, n].item() for n in (RATE - 10, RATE + 4900, 3 * RATE - 1))
+    before, behind, after = (y[0, 0, n].item() for n in (RATE - 10, RATE + 4810, 3 * RATE - 1))
     assert behind < before - 0.5
     assert after == pytest.approx(before, abs=1e-3)
+
+
+@pytest.mark.parametrize("rate", [44_100, RATE])
+def test_a_capacitor_in_series_with_diodes_lets_the_slow_through(rate):
+    """All that is charged comes out again: what lasts is not clipped, at any sample rate, and what is short is."""
+    charged = {"positive_charge_hz": 100.0, "negative_charge_hz": 0.0, "discharge_hz": 3.0, "charge_passed": 1.0}
+    plain = {"bias": 0.0, "feedback": 0.0, "drive_db": 0.0, "negative_knee": 0.02}
+    clipper = AsymmetricClipper(rate, **{**FIXED, **charged, **plain})
+    x = torch.full((1, 1, rate), 3.0, dtype=torch.float64)
+    x[..., : rate // 2] = 0
+    y, _ = clipper(x)
+    assert y[0, 0, rate // 2 + 1].item() == pytest.approx(1, abs=0.1)
+    # what is discharged meanwhile leaves 1 / (1 + 100 / 3) of what is too much
+    assert y[0, 0, -1].item() == pytest.approx(3 - 2 / (1 + 100 / 3), abs=0.02)
 
 
 def test_feedback_moves_the_operating_point_with_the_level():
     """Behind a loud tone, of which more passes above than below, a quiet one meets another bias, and soon the old one
     again."""
     clipper = AsymmetricClipper(
-        RATE, **{**FIXED, "negative_limit": 0.2, "bias": 0.0, "shift": 0.0, "feedback_cutoff_hz": 5.0}
+        RATE, **{**FIXED, **UNCHARGED, "negative_limit": 0.2, "bias": 0.0, "feedback_cutoff_hz": 5.0}
     )
     x = torch.full((1, 1, 3 * RATE), 1e-4, dtype=torch.float64)
     x[..., RATE : RATE + 9600] = torch.sin(torch.arange(9600) * (2 * np.pi * 440 / RATE))
@@ -132,7 +160,7 @@ def test_it_trains_back_to_its_own_settings():
     """A clipper with other settings, fitted to one by gradients, ends with its drive, bias and limit."""
     x = 0.3 * torch.randn(1, 1, 2000, generator=torch.Generator().manual_seed(0))
     target, _ = AsymmetricClipper(RATE, **STILL)(x)
-    processor = partial(AsymmetricClipper, shift=0.0, feedback=0.0)
+    processor = partial(AsymmetricClipper, **UNCHARGED, feedback=0.0)
     box = GrayBox({"clipper": Stage(processor, StaticController)})
     optimizer = torch.optim.Adam(box.parameters(), lr=0.1)
     for _ in range(200):
@@ -149,13 +177,14 @@ def test_it_trains_back_to_its_own_settings():
 @pytest.mark.parametrize(
     ("still", "idle", "kept"),
     [
-        ("shift", ("attack_ms", "release_ms"), {"before", "fed"}),
-        ("feedback", ("feedback_cutoff_hz",), {"before", "envelope"}),
+        (UNCHARGED, ("discharge_hz", "charge_passed"), {"before", "fed"}),
+        ({"feedback": 0.0}, ("feedback_cutoff_hz",), {"before", "charge"}),
+        ({"feedback": 0.0, "positive_charge_hz": 0.0}, ("feedback_cutoff_hz",), {"before", "charge"}),
     ],
 )
 def test_what_is_not_there_has_neither_times_nor_state(still, idle, kept):
     """A state that only passes through has no name among the outputs of an ONNX graph."""
-    clipper = AsymmetricClipper(**{still: 0.0})
-    assert not {still, *idle} & {*clipper.ranges, *clipper.fixed}
+    clipper = AsymmetricClipper(**still)
+    assert not {*still, *idle} & {*clipper.ranges, *clipper.fixed}
     _, state = clipper(torch.randn(1, 1, 8), torch.full((1, clipper.num_parameters, 1), 0.5))
     assert set(state) == kept

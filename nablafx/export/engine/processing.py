@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nablafx.dsp.units import cutoff_pole, db_to_amplitude, pole
+from nablafx.dsp.units import db_to_amplitude, pole
 from nablafx.export.engine.lowering import lower_activation, numbers, rule_for
 from nablafx.kernels.clipping.loops import stream
 from nablafx.kernels.streams.nets import bend
 from nablafx.kernels.streams.signals import blend, compress, look_up, scale_and_shift
 from nablafx.layers.held import Held
 from nablafx.processors import AsymmetricClipper, Compressor, Processor
+from nablafx.processors.clipper import moving
 from nablafx.processors.compressor import SILENCE
 
 Params = dict[str, Held]
@@ -146,15 +147,10 @@ class Clipping(Processing):
         p = dict(zip(params, values, strict=True))
         rows = [db_to_amplitude(p["drive_db"])]
         rows += [p[name] for name in ("bias", "negative_limit", "positive_knee", "negative_knee")]
-        none = [torch.zeros_like(rows[0])]
-        times = (pole(p[name], self._rate) for name in ("attack_ms", "release_ms") if name in p)
-        rows += [p["shift"], *times] if "shift" in p else 3 * none
-        fed = "feedback" in p
-        rows += [p["feedback"], cutoff_pole(p["feedback_cutoff_hz"], self._rate)] if fed else 2 * none
-        self._settings = torch.stack(rows, dim=-1).contiguous().numpy()
+        self._settings = torch.stack([*rows, *moving(p, self._rate)], dim=-1).contiguous().numpy()
 
     def load(self, state: Any) -> None:
-        self._state[:] = [float(state[name]) if name in state else 0.0 for name in ("before", "envelope", "fed")]
+        self._state[:] = [float(state[name]) if name in state else 0.0 for name in ("before", "fed", "charge")]
 
     def run(self, audio: np.ndarray, dry: np.ndarray, length: int, block: int, offset: int) -> None:
         stream(audio, self._settings, self._antialias, block, offset, self._state, length)

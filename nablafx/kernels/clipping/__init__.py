@@ -18,7 +18,7 @@ def clip(x: Tensor, before: Tensor, settings: Tensor, block: int, offset: int) -
 def clip_fed(
     x: Tensor, start: Tensor, settings: Tensor, block: int, offset: int, antialias: bool
 ) -> tuple[Tensor, Tensor]:
-    """y, and v and e at the end: see :func:`nablafx.kernels.clipping.reference.clip_fed`."""
+    """y, and v, e and c at the end: see :func:`nablafx.kernels.clipping.reference.clip_fed`."""
     y, end, _ = ops.clip_fed(x.contiguous(), start.contiguous(), settings.contiguous(), block, offset, antialias)
     return y, end
 

@@ -34,11 +34,11 @@ def clip_backward(
 def clip_fed(
     x: Tensor, start: Tensor, settings: Tensor, block: int, offset: int, antialias: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y, v and e at the end, and e before each sample."""
-    y, kept = torch.empty(x.shape, dtype=x.dtype), torch.empty(x.shape, dtype=torch.float64)
-    end = torch.empty(len(x), 2, dtype=torch.float64)
-    arrays = (array(x)[:, 0], array(start), array(settings), array(y)[:, 0], array(kept)[:, 0], array(end))
-    share(len(x), partial(loops.fed_forward, *arrays, antialias, block, offset))
+    """y, the state at the end, and e and c before each sample."""
+    y, kept = torch.empty(x.shape, dtype=x.dtype), torch.empty(len(x), 2, x.shape[-1], dtype=torch.float64)
+    end = torch.empty(len(x), 3, dtype=torch.float64)
+    arrays = (array(x)[:, 0], array(start), array(settings), array(y)[:, 0], array(kept), array(end))
+    share(-(-len(x) // loops.LANES), partial(loops.fed_forward, *arrays, antialias, block, offset))
     return y, end, kept
 
 
@@ -58,6 +58,6 @@ def clip_fed_backward(
     grad_x, grad_start = torch.empty(x.shape, dtype=x.dtype), torch.empty(start.shape, dtype=torch.float64)
     grads = torch.zeros(len(x), *settings.shape[1:], dtype=torch.float64)
     given = (array(grad_y)[:, 0], array(grad_end), array(x)[:, 0], array(start), array(settings))
-    arrays = (*given, array(y)[:, 0], array(kept)[:, 0], array(grad_x)[:, 0], array(grad_start), array(grads))
-    share(len(x), partial(loops.fed_backward, *arrays, antialias, block, offset))
+    arrays = (*given, array(y)[:, 0], array(kept), array(grad_x)[:, 0], array(grad_start), array(grads))
+    share(-(-len(x) // loops.LANES), partial(loops.fed_backward, *arrays, antialias, block, offset))
     return grad_x, grad_start, grads.sum(0, keepdim=True) if len(settings) == 1 else grads

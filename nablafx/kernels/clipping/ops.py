@@ -63,7 +63,7 @@ def clip_fed(
 
 @clip_fed.register_fake
 def _(x: Tensor, start: Tensor, settings: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return x.new_empty(x.shape), start.new_empty(len(x), 2), settings.new_empty(x.shape)
+    return x.new_empty(x.shape), start.new_empty(len(x), 3), settings.new_empty(len(x), 2, x.shape[-1])
 
 
 @torch.library.custom_op("nablafx::clip_fed_backward", mutates_args=())

@@ -11,9 +11,13 @@ are nearly equal. For a hyperbola it has a form that does not: with A = g(a), B 
 
     mean of g from a to b = S / 4 + ((a + b)² / 4 + k² h(r)) / S,   h(r) = artanh(r) / r = 1 + r²/3 + r⁴/5 + …
 
-A clipper that is fed back subtracts from its argument what one pole p has made of its own output:
+A clipper that is fed back subtracts from its argument what one pole p has made of its own output, and the charge c of
+a capacitor that what is clipped off charges, above by g₁ and below by g₂ of it a sample, and that keeps q of it:
 
-    v[t] = x[t] - s e[t-1],   y[t] = mean of f from v[t-1] to v[t],   e[t] = p e[t-1] + (1 - p) y[t]
+    v[t] = x[t] - s e[t-1] - c[t-1]
+    y[t] = mean of f from v[t-1] to v[t] + r c[t-1]
+    e[t] = p e[t-1] + (1 - p) y[t]
+    c[t] = q c[t-1] + g₁ (g(v[t] - 1; k₁) + v[t] - 1) / 2 - g₂ (g(v[t] + n; n k₂) - v[t] - n) / 2
 """
 
 from __future__ import annotations
@@ -45,24 +49,32 @@ def clip(x: Tensor, before: Tensor, settings: Tensor, block: int, offset: int) -
 def clip_fed(
     x: Tensor, start: Tensor, settings: Tensor, block: int, offset: int, antialias: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `clip`, fed back: x (B, 1, T), start (B, 2) of v and e before x, float64 -> y, v and e at the end, all e.
+    """As `clip`, fed back: x (B, 1, T), start (B, 3) of v, e and c before x, float64 -> y, the same at the end, kept.
 
-    settings: (B or 1, N, 5) float64 n, k₁, k₂, s and p. All e are (B, 1, T) float64: before each sample. Without
-    `antialias` f takes the place of its mean.
+    settings: (B or 1, N, 9) float64 n, k₁, k₂, s, p, g₁, g₂, q and r. kept: (B, 2, T) float64, e and c before each
+    sample. Without `antialias` f takes the place of its mean.
     """
     sets = settings.unsqueeze(2).unbind(1)
-    (before, e), outputs, kept = start.split(1, dim=1), [], []
+    (before, e, c), outputs, kept = start.split(1, dim=1), [], []
     for t, sample in enumerate(x[:, 0].double().unbind(-1)):
-        n, k1, k2, fed, pole = sets[(t + offset) // block].unbind(-1)
-        kept.append(e)
-        v = sample.unsqueeze(-1) - fed * e
+        n, k1, k2, fed, pole, rise, fall, keep, passed = sets[(t + offset) // block].unbind(-1)
+        kept.append(torch.cat([part.expand(len(x), -1) for part in (e, c)], dim=1))
+        v = sample.unsqueeze(-1) - fed * e - c
         a = before if antialias else v
-        y = (mean(a + n, v + n, k2 * n) - mean(a - 1, v - 1, k1) + 1 - n) / 2
-        e = y + pole * (e - y)
+        y = (mean(a + n, v + n, k2 * n) - mean(a - 1, v - 1, k1) + 1 - n) / 2 + passed * c
+        above, below = clipped_off(v, n, k1, k2)
+        e, c = y + pole * (e - y), keep * c + rise * above - fall * below
         before = v
         outputs.append(y)
-    ends = torch.cat([before.expand(len(x), -1), e.expand(len(x), -1)], dim=1)
+    ends = torch.cat([part.expand(len(x), -1) for part in (before, e, c)], dim=1)
     return torch.stack(outputs, dim=-1).to(x.dtype), ends, torch.stack(kept, dim=-1)
+
+
+def clipped_off(v: Tensor, n: Tensor, k1: Tensor, k2: Tensor) -> tuple[Tensor, Tensor]:
+    """What f takes away above and adds below, both above 0: f(v) = v - the one + the other."""
+    above, below = v - 1, v + n
+    high, low = (above.square() + k1.square()).sqrt(), (below.square() + (n * k2).square()).sqrt()
+    return (high + above) / 2, (low - below) / 2
 
 
 def clip_fed_backward(

@@ -67,12 +67,13 @@ def test_operator_knows_torch():
 
 
 def fed_case(length: int, sets: int = 1, items: int = 1):
-    """As `case`, of float64 state, and with a feedback between -0.8 and 3 of poles that forget fast."""
+    """As `case`, of float64 state, with a feedback between -0.8 and 3, a charge, and poles that forget fast."""
     x, _, settings = case(length, sets, items)
     generator = torch.Generator().manual_seed(length)
-    start = torch.randn(3, 2, generator=generator, dtype=torch.float64)
-    fed, pole = torch.rand(2, items, sets, 1, generator=generator, dtype=torch.float64)
-    return x, start, torch.cat([settings, 3.8 * fed - 0.8, 0.5 + 0.5 * pole], dim=-1)
+    start = torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    fed, *others, passed = torch.rand(6, items, sets, 1, generator=generator, dtype=torch.float64)
+    pole, rise, fall, keep = 0.5 + 0.5 * others[0], 0.5 * others[1], 0.5 * others[2], 0.5 + 0.5 * others[3]
+    return x, start, torch.cat([settings, 3.8 * fed - 0.8, pole, rise, fall, keep, passed], dim=-1)
 
 
 @pytest.mark.parametrize("antialias", [True, False])
@@ -87,7 +88,7 @@ def test_gradients_of_feedback_equal_finite_differences(antialias):
 def test_loops_of_feedback_against_the_reference(sets, items, block, offset, antialias, dtype):
     x, start, settings = fed_case(100, sets, items)
     x, others, generator = x.to(dtype), (block, offset, antialias), torch.Generator().manual_seed(1)
-    grads = torch.randn(x.shape, generator=generator, dtype=dtype), torch.randn(3, 2, generator=generator).double()
+    grads = torch.randn(x.shape, generator=generator, dtype=dtype), torch.randn(3, 3, generator=generator).double()
     expected = reference.clip_fed(x, start, settings, *others)
     found = cpu.clip_fed(x, start, settings, *others)
     for got, right in zip(found, expected, strict=True):
@@ -101,8 +102,8 @@ def test_loops_of_feedback_against_the_reference(sets, items, block, offset, ant
 
 def test_without_feedback_it_is_the_same():
     x, before, settings = case(200)
-    start = torch.cat([before.double(), torch.ones(3, 1)], dim=1)
-    none = torch.tensor([[[0.0, 0.9]]], dtype=torch.float64)
+    start = torch.cat([before.double(), torch.ones(3, 1), torch.zeros(3, 1)], dim=1)
+    none = torch.tensor([[[0.0, 0.9, 0.0, 0.0, 0.5, 1.0]]], dtype=torch.float64)
     y, end = clip_fed(x, start, torch.cat([settings, none], dim=-1), 200, 0, True)
     torch.testing.assert_close(y, clip(x, before, settings, 200, 0), rtol=0, atol=1e-6)
     torch.testing.assert_close(end[:, 0].float(), x[:, 0, -1], rtol=0, atol=0)
