@@ -95,7 +95,7 @@ class AsymmetricClipper(Processor):
         values = {name: held.values.squeeze(1) for name, held in params.items()}
         shape, block = [values[name] for name in _SHAPE], grid.block_size or x.shape[-1]
         if self._has_feedback or self._has_charge:
-            start = torch.cat([state[name] if name in state else 0 * state["before"] for name in _STATE], dim=1)
+            start = torch.cat([state.get(name, torch.zeros_like(state["before"])) for name in _STATE], dim=1)
             settings = _stacked([*shape, *moving(values, self.sample_rate)])
             y, end = clip_fed(z, start.expand(len(z), -1), settings, block, grid.offset, self.antialias)
             return y, {name: end[:, n : n + 1] for n, name in enumerate(_STATE) if name in state}
@@ -124,7 +124,8 @@ class AsymmetricClipper(Processor):
         return self._constant(levels.view(1, 1, -1), values)[0]
 
     def guess(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """The drive that makes of x what is as flat as y, by mean magnitude over effective value; no feedback.
+        """The drive that makes of x what is as flat as y, by mean magnitude over effective value; no feedback,
+        and a charge that is felt.
 
         At least 0 dB: behind another clipper less would do, and a stage that does nothing learns slowly to do more.
         """
@@ -139,19 +140,20 @@ class AsymmetricClipper(Processor):
     def _constant(self, x: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """What x becomes, f's argument, and the charge, where x is held for ever."""
         z = db_to_amplitude(params["drive_db"]) * x + params["bias"]
-        n, k1, k2 = torch.broadcast_tensors(*(params[name] for name in _SHAPE))
+        shape = torch.broadcast_tensors(*(params[name] for name in _SHAPE))
+        settings = torch.cat(shape, dim=-1)
         fed, _, rise, fall, keep, passed = moving(params, self.sample_rate)
 
         def charge(v: Tensor) -> Tensor:
-            above, below = clipped_off(v, n, k1, k2)
+            above, below = clipped_off(v, *shape)
             return (rise * above - fall * below) / (1 - keep)
 
         def whole(v: Tensor) -> Tensor:
-            return v + fed * _clipped(v, n, k1, k2) + (1 + fed * passed) * charge(v)
+            return v + fed * curve(v, settings) + (1 + fed * passed) * charge(v)
 
         v = _where(whole, z, 1 + fed.clamp(max=0)) if self._has_feedback or self._has_charge else z
         c = charge(v)
-        return _clipped(v, n, k1, k2) + passed * c, v, c
+        return curve(v, settings) + passed * c, v, c
 
 
 _STATE = ("before", "fed", "charge")
@@ -164,11 +166,6 @@ def moving(params: dict[str, Tensor], sample_rate: float) -> tuple[Tensor, ...]:
     rise, fall = (1 - poles[name] if name in poles else none for name in _CHARGES)
     fed, passed = params.get("feedback", none), params.get("charge_passed", none)
     return fed, poles.get("feedback_cutoff_hz", none), rise, fall, poles.get("discharge_hz", none), passed
-
-
-def _clipped(v: Tensor, n: Tensor, k1: Tensor, k2: Tensor) -> Tensor:
-    above, below = clipped_off(v, n, k1, k2)
-    return v - above + below
 
 
 def _where(whole: Callable[[Tensor], Tensor], z: Tensor, slope: Tensor) -> Tensor:
