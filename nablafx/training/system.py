@@ -50,6 +50,7 @@ class System(LightningModule):
         schedule: Schedule | None = None,
         initialise: bool = True,
         tbptt_samples: int | None = None,
+        learn_from_context: bool = False,
         gradient_clip_val: float | None = 10.0,
         gradient_clip_algorithm: Literal["value", "norm"] = "value",
         compile: bool = False,
@@ -64,6 +65,8 @@ class System(LightningModule):
             schedule: of the learning rates; default: WarmupCosine.
             initialise: a fit that begins anew lets the effect take from the training audio what needs no training.
             tbptt_samples: samples per optimizer step in truncated training.
+            learn_from_context: gradients reach back through the context, by the state that it leaves: for effects whose
+                states are slow. Else it is heard only, which costs a third of the time.
             gradient_clip_val: largest gradient; None: unclipped.
             gradient_clip_algorithm: clip each value, or the norm of all.
             compile: train through torch.compile, which takes a minute at first and pays where many small operations
@@ -78,7 +81,7 @@ class System(LightningModule):
         self.lr, self.weight_decay, self.lr_multipliers = lr, weight_decay, lr_multipliers
         self.schedule = schedule or WarmupCosine()
         self._is_to_initialise = initialise
-        self.tbptt_samples = tbptt_samples
+        self.tbptt_samples, self.learn_from_context = tbptt_samples, learn_from_context
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.sample_rate = sample_rate
         self._compiled = CompiledEffect(effect, self._waiting) if compile else None
@@ -246,10 +249,10 @@ class System(LightningModule):
         return run(x, controls, state)
 
     def _warm_up(self, batch: Batch) -> Any:
-        """The state at the start of the segment; the context is heard, not learned from."""
+        """The state at the start of the segment."""
         if not batch.context:
             return None
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.learn_from_context):
             return self.effect(batch.x[..., : batch.context], batch.controls)[1]
 
     def _optimize(self, total: Tensor, batch_index: int) -> None:

@@ -129,6 +129,27 @@ def test_context_is_run_and_not_scored(demo, tmp_path):
     assert float(scored) == pytest.approx(errors / count, rel=1e-5)
 
 
+@pytest.mark.parametrize("reaches_back", [True, False])
+def test_gradients_reach_back_through_the_context_where_they_are_to(demo, tmp_path, reaches_back):
+    """They are those of one run over context and segment, scored on the segment; else of the segment alone."""
+    model = system(lstm, learn_from_context=reaches_back, gradient_clip_val=None, initialise=False)
+    names, found, expected = [name for name, _ in model.effect.named_parameters()], [], []
+
+    class Spy(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            y, _ = pl_module.effect(batch.x, batch.controls)
+            loss = pl_module.loss(y[..., batch.context :], batch.y[..., batch.context :])[0]
+            expected.extend(torch.autograd.grad(loss, pl_module.effect.parameters()))
+
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            found.extend(p.grad.clone() for p in pl_module.effect.parameters())
+
+    trainer(tmp_path, max_steps=1, callbacks=[Spy()]).fit(model, data(demo, context=512))
+    apart = [(a - b).abs().max() / b.abs().max() for a, b in zip(found, expected, strict=True)]
+    assert len(apart) == len(names) > 0
+    assert (max(apart) < 1e-3) == reaches_back, dict(zip(names, apart, strict=True))
+
+
 def test_validation_metrics_are_those_of_the_whole_epoch(demo, tmp_path):
     """Unequal batches (the last one is smaller) count by what they hold."""
     model, source = system().eval(), data(demo, batch_size=3)
