@@ -40,8 +40,8 @@ def clip_fed(x: Value, start: Value, settings: Value, block: int, offset: int, a
         return op.Concat(*(op.Unsqueeze(op.Expand(row, op.Shape(u)), ints(-1)) for row in rows), axis=1)
 
     corners, widths, charging = both(one, op.Neg(n)), both(k1, op.Mul(n, k2)), both(rise, op.Neg(fall))
-    middle, is_averaged = op.Div(op.Sub(one, n), op.Add(one, one)), op.Cast(ints(int(antialias)), to=BOOL)
-    steered = (corners, op.Mul(widths, widths), charging, middle, fed, pole, keep, passed)
+    is_averaged = op.Cast(ints(int(antialias)), to=BOOL)
+    steered = (corners, op.Mul(widths, widths), charging, fed, pole, keep, passed)
     before, e, c, y, *kept = _clip(before, e, c, u, *steered, is_averaged)
     ends = op.Reshape(op.Concat(before, e, c, axis=0), ints(1, 3))
     both_kept = op.Concat(*(op.Reshape(part, ints(1, 1, -1)) for part in kept), axis=1)
@@ -57,7 +57,6 @@ def _clip(
     corners: Double,
     squares: Double,
     charging: Double,
-    middle: Double,
     fed: Double,
     pole: Double,
     keep: Double,
@@ -67,7 +66,7 @@ def _clip(
     signs = op.Cast(op.Constant(value_floats=[-0.5, 0.5]), to=DOUBLE)
 
     @graph()
-    def sample(before, e, c, x, corner, square, charge, middle, fed, pole, keep, passed):
+    def sample(before, e, c, x, corner, square, charge, fed, pole, keep, passed):
         v = x - fed * e - c
         a = op.Where(is_averaged, before, v) - corner
         b = v - corner
@@ -75,21 +74,17 @@ def _clip(
         total = op.Sqrt(a * a + square) + edge
         r = (b - a) / total
         s = r * r
-        near = 1.0 + s * (
-            0.3333333333333333 + s * (0.2 + s * (0.14285714285714285 + s * (0.1111111111111111 + s / 11.0)))
-        )
-        far = op.Log((1.0 + r) / (1.0 - r)) / (2.0 * r)
-        h = op.Where(op.Less(s, 0.01), near, far)
+        near = 1.0 + s / 3.0 + s * s * (0.2 + s / 7.0 + s * s * (0.1111111111111111 + s / 11.0))
+        h = op.Where(op.Less(s, 0.01), near, op.Log((1.0 + r) / (1.0 - r)) / (2.0 * r))
         mean = total / 4.0 + ((a + b) * (a + b) / 4.0 + square * h) / total
-        y = middle + op.ReduceSum(signs * mean, keepdims=1) + passed * c
+        y = op.ReduceSum(signs * mean + corner / 2.0, keepdims=1) + passed * c
         e_kept = op.Identity(e)
         c_kept = op.Identity(c)
         after = y + pole * (e - y)
-        clipped_off = edge / 2.0 - signs * b
-        held = keep * c + op.ReduceSum(charge * clipped_off, keepdims=1)
+        held = keep * c + op.ReduceSum(charge * (edge / 2.0 - signs * b), keepdims=1)
         return v, after, held, y, e_kept, c_kept
 
     before, e, c, y, e_kept, c_kept = op.Scan(
-        before, e, c, x, corners, squares, charging, middle, fed, pole, keep, passed, body=sample, num_scan_inputs=9
+        before, e, c, x, corners, squares, charging, fed, pole, keep, passed, body=sample, num_scan_inputs=8
     )
     return before, e, c, y, e_kept, c_kept
