@@ -76,14 +76,7 @@ def forward(x, coefficients, state, checkpoints, y, block, offset, channels, siz
             start, stop = chunk * size, min((chunk + 1) * size, length)
             _hear(audio, x, group, start, stop)
             _leave(checkpoints[:, chunk], now, group)
-            for k in range(sections):
-                t = start
-                while t < stop:
-                    n = (t + offset) // block
-                    until = min((n + 1) * block - offset, stop)
-                    _choose(chosen, coefficients, n, k, group, channels, count)
-                    _run(audio, states, now, chosen, k, wide, t - start, until - start)
-                    t = until
+            _run_all(audio, states, now, chosen, coefficients, group, channels, count, start, stop, block, offset)
             _tell(y, audio[sections * wide :], group, start, stop)
         _leave(state, now, group)
 
@@ -104,14 +97,7 @@ def backward(grad_y, x, coefficients, checkpoints, grad_x, grads, adjoint, block
             _enter(now, checkpoints[:, chunk], group)
             _hear(audio, x, group, start, stop)
             _hear(grad, grad_y, group, start, stop)
-            for k in range(sections):
-                t = start
-                while t < stop:
-                    n = (t + offset) // block
-                    until = min((n + 1) * block - offset, stop)
-                    _choose(chosen, coefficients, n, k, group, channels, count)
-                    _run(audio, states, now, chosen, k, wide, t - start, until - start)
-                    t = until
+            _run_all(audio, states, now, chosen, coefficients, group, channels, count, start, stop, block, offset)
             for k in range(sections - 1, -1, -1):
                 t = stop
                 while t > start:
@@ -125,6 +111,21 @@ def backward(grad_y, x, coefficients, checkpoints, grad_x, grads, adjoint, block
                     t = since
             _tell(grad_x, grad, group, start, stop)
         _leave(adjoint, back, group)
+
+
+@njit(**LOOP)
+def _run_all(audio, states, now, chosen, coefficients, group, channels, count, start, stop, block, offset):
+    """All sections over samples start to stop, a chunk."""
+    sections = coefficients.shape[2]
+    wide = len(audio) // (sections + 1)
+    for k in range(sections):
+        t = start
+        while t < stop:
+            n = (t + offset) // block
+            until = min((n + 1) * block - offset, stop)
+            _choose(chosen, coefficients, n, k, group, channels, count)
+            _run(audio, states, now, chosen, k, wide, t - start, until - start)
+            t = until
 
 
 @njit(**LOOP)
