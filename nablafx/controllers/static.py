@@ -85,9 +85,16 @@ class QuadraticCondController(Controller):
 
     mean: Tensor
 
-    def __init__(self, num_parameters: int, num_controls: int) -> None:
+    def __init__(self, num_parameters: int, num_controls: int, weight_decay: float = 1.0) -> None:
+        """
+        Args:
+            weight_decay: of W and V. Of parameters that do next to nothing, which else wander from setting to setting
+                and do something between them: of a whole equaliser, and of a chain that is made of them. What all
+                settings hear, such as a drive, needs none, and comes closer without.
+        """
         super().__init__(num_parameters, num_controls)
         self._needs_controls()
+        self.weight_decay = weight_decay
         self.pairs = list(combinations_with_replacement(range(num_controls), 2))
         self.bias = nn.Parameter(torch.zeros(num_parameters))
         self.slope = nn.Parameter(torch.zeros(num_parameters, num_controls))
@@ -115,9 +122,7 @@ class QuadraticCondController(Controller):
         return True
 
     def parameter_options(self) -> dict[str, dict[str, float]]:
-        # Else parameters that do next to nothing wander from setting to setting, and do something between them. A
-        # setting of an overdrive that no recording had was 4 times as far off as others; without this, 8 to 60.
-        return {name: {"weight_decay": 1.0} for name in ("slope", "curvature")}
+        return {name: {"weight_decay": self.weight_decay} for name in ("slope", "curvature")}
 
     def _products(self, c: Tensor) -> Tensor:
         return torch.stack([c[:, i] * c[:, j] for i, j in self.pairs], dim=1)

@@ -3,10 +3,10 @@
 from nablafx.processors.base import Processor, Range, SosProcessor
 from nablafx.processors.clipper import AsymmetricClipper
 from nablafx.processors.compressor import Compressor, SidechainCompressor
-from nablafx.processors.coupling import CouplingCapacitor
 from nablafx.processors.eq import LogParametricEQ, ParametricEQ, ShelvingEQ
 from nablafx.processors.filters import Highpass, Highshelf, Lowpass, Lowshelf, Peaking
 from nablafx.processors.fir import Cabinet, StaticFIRFilter
+from nablafx.processors.first_order import CouplingCapacitor, FirstOrderLowpass
 from nablafx.processors.gain import DCOffset, Gain, Mix, PhaseInversion, Polarity
 from nablafx.processors.nonlinear import StaticMLPNonlinearity, StaticRationalNonlinearity, TanhNonlinearity
 from nablafx.processors.phase import PhaseShift
@@ -17,6 +17,7 @@ __all__ = [
     "Compressor",
     "CouplingCapacitor",
     "DCOffset",
+    "FirstOrderLowpass",
     "Gain",
     "Highpass",
     "Highshelf",

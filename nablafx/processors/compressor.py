@@ -11,7 +11,7 @@ from nablafx.dsp.filtering import envelope, svfilt, svfilt_zi
 from nablafx.dsp.units import db_to_amplitude, pole
 from nablafx.layers.held import Held
 from nablafx.processors.base import Processor, Range, grid_of
-from nablafx.processors.coupling import first_order_highpass
+from nablafx.processors.first_order import first_order_highpass
 
 # power of -120 dB: silence has a level, and the level a gradient
 SILENCE = 1e-12

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -170,12 +172,13 @@ def test_quadratic_cond_starts_where_it_is_told():
     torch.testing.assert_close(u.values[..., 0], torch.tensor([[0.3, 0.5]]).expand(2, 2))
 
 
-def test_what_knobs_move_decays():
+@pytest.mark.parametrize(("given", "decay"), [({}, 1.0), ({"weight_decay": 0.0}, 0.0)])
+def test_what_knobs_move_decays(given, decay):
     """Where the sound does not ask for a move; the middle of the settings stays as it is learned."""
-    chain = GrayBox({"gain": Stage(Gain, QuadraticCondController)}, num_controls=2)
+    chain = GrayBox({"gain": Stage(Gain, partial(QuadraticCondController, **given))}, num_controls=2)
     groups = {group["name"]: group for group in parameter_groups(chain, 0.1, 0.01)}
     decays = {id(p): group["weight_decay"] for group in groups.values() for p in group["params"]}
     controller = chain.stages["gain"].controller
     told = [decays[id(p)] for p in (controller.bias, controller.slope, controller.curvature)]
-    assert told == [0.01, 1.0, 1.0]
+    assert told == [0.01, decay, decay]
     assert {group["lr"] for group in groups.values()} == {0.1}

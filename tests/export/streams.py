@@ -18,6 +18,7 @@ from nablafx.processors import (
     Compressor,
     CouplingCapacitor,
     DCOffset,
+    FirstOrderLowpass,
     Gain,
     Highshelf,
     Lowpass,
@@ -80,7 +81,9 @@ MODELS: dict[str, Callable[[], Effect]] = {
             ),
         }
     ),
-    "low-pass": lambda: GrayBox({"tone": Stage(Lowpass, StaticController)}),
+    "low-pass": lambda: GrayBox(
+        {"tone": Stage(Lowpass, StaticController), "shunt": Stage(FirstOrderLowpass, StaticController)}
+    ),
     "chain with knobs": lambda: GrayBox(
         {
             "compressor": Stage(Compressor, StaticCondController),
