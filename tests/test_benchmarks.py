@@ -133,7 +133,12 @@ def test_the_bound_of_a_step_counts_features_and_spectra(training, load, name, m
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("model/lstm/32", 4513), ("scripts/dynamic-eq.yaml", 1081), ("model/tcn/45-s+film", None)]
+    ("name", "parameters"),
+    [
+        pytest.param("model/lstm/32", 4513, marks=pytest.mark.slow),
+        pytest.param("scripts/dynamic-eq.yaml", 1081, marks=pytest.mark.slow),
+        ("model/tcn/45-s+film", None),
+    ],
 )
 def test_our_side_of_a_training_step(training, capsys, monkeypatch, tmp_path, name, parameters):
     """The figures of a row: what is known of them, and that none is missing."""

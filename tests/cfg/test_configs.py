@@ -134,13 +134,19 @@ def runs(demo, folder: Path, model: str, overlay: str | None = None, **of_data: 
     reloads(run / "checkpoints/best.ckpt", logged(run), demo, model, overlay, **of_data)
 
 
+# of a model's name, where its kernels take ten seconds and more to compile
+DEAR = ("/s4/", "/tcn/", "/gcn/", "/lstm/", "-mlp")
 # the inverted ones in the command line are slow: one line apart from their twins
 IN_DEFAULT = [m for m in (*NETS, *CHAINS) if "-inv" not in m]
 
 
 def each(models: list[str], chosen: list[str]) -> list[Any]:
-    """The models as parameters of a test, those that are not chosen as slow ones."""
-    return [pytest.param(model, marks=[] if model in chosen else pytest.mark.slow) for model in models]
+    """The models as parameters of a test, those that are not chosen as slow ones.
+
+    What runs in the same kernels is of one group: two workers would compile them at the same time.
+    """
+    marks = {model: [pytest.mark.xdist_group(group)] for model in models for group in DEAR if group in model}
+    return [pytest.param(m, marks=marks.get(m, []) + ([] if m in chosen else [pytest.mark.slow])) for m in models]
 
 
 @pytest.mark.parametrize("model", each([*NETS, *UNSTEERED], IN_DEFAULT))

@@ -54,13 +54,29 @@ def assert_law(model, length, sizes, tolerance=1e-9):
         torch.testing.assert_close(a, b, rtol=10 * tolerance, atol=10 * tolerance)
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-def test_law_of_cuts(model, training):
-    model.train(training)
+def mixed_pieces(model) -> list[int]:
+    return [-(-size // model.frame_size) * model.frame_size for size in MIXED]
+
+
+def test_law_of_cuts(model):
+    model.train()
     for size, length in CUTS.items():
         assert_law(model, length, pieces_of(model, length, size))
-    sizes = [-(-size // model.frame_size) * model.frame_size for size in MIXED]
+    sizes = mixed_pieces(model)
     assert_law(model, sum(sizes), sizes)
+
+
+def test_evaluation_is_what_is_trained(model):
+    """Bit for bit, whole and cut, and with the gradients: what holds of the one holds of the other."""
+    sizes = mixed_pieces(model)
+    x, controls = torch.randn(2, 1, sum(sizes), dtype=torch.float64), controls_for(model, 2)
+    for cuts in ([sum(sizes)], sizes):
+        trained, _ = run(model.train(), x, controls, cuts)
+        evaluated, _ = run(model.eval(), x, controls, cuts)
+        assert torch.equal(evaluated, trained)
+        expected, found = (gradients(model, y, torch.ones_like(y)) for y in (trained, evaluated))
+        for name, value in expected.items():
+            assert torch.equal(found[name], value), name
 
 
 @pytest.mark.parametrize("name", CASES)

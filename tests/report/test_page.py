@@ -15,6 +15,8 @@ from nablafx.training.load import load
 from tests.browser import Visit
 from tests.cli import nablafx
 
+pytestmark = pytest.mark.xdist_group("report")
+
 
 @pytest.fixture(scope="module")
 def report(two_runs, tmp_path_factory):

@@ -19,6 +19,7 @@ from tests.cli import config, data_words, nablafx
 from tests.conftest import ROOT
 
 LAST = "step-000002"
+pytestmark = pytest.mark.xdist_group("media")
 
 
 @pytest.fixture(scope="module")
