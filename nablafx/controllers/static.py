@@ -88,9 +88,9 @@ class QuadraticCondController(Controller):
     def __init__(self, num_parameters: int, num_controls: int, weight_decay: float = 1.0) -> None:
         """
         Args:
-            weight_decay: of W and V. Of parameters that do next to nothing, which else wander from setting to setting
-                and do something between them: of a whole equaliser, and of a chain that is made of them. What all
-                settings hear, such as a drive, needs none, and comes closer without.
+            weight_decay: of W and V. Without it, parameters that do next to nothing, of which a steered equaliser has
+                many, wander from setting to setting and do something between them. What every setting hears, such
+                as a drive, needs none and comes closer without.
         """
         super().__init__(num_parameters, num_controls)
         self._needs_controls()

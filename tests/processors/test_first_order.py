@@ -19,7 +19,7 @@ NUMERATORS: dict[type, Callable[[float], list[float]]] = {
 }
 
 
-@pytest.mark.parametrize("cutoff_hz", [20.5, 120.0, 1400.0])
+@pytest.mark.parametrize("cutoff_hz", [4.0, 120.0, 1400.0])
 @pytest.mark.parametrize("kind", NUMERATORS)
 def test_against_scipy(kind, cutoff_hz):
     x = np.random.default_rng(0).normal(size=4000)
